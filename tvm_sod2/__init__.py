@@ -10,15 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tvm_sod2.build import build
     from tvm_sod2.frontend import from_onnx
+    from tvm_sod2.pipeline import build
     from tvm_sod2.report import analyze
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "from_onnx": "tvm_sod2.frontend",
-    "build": "tvm_sod2.build",
+    "build": "tvm_sod2.pipeline",
     "analyze": "tvm_sod2.report",
 }
 
@@ -30,5 +30,5 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'tvm_sod2' has no attribute {name!r}")
     value = getattr(importlib.import_module(home), name)
-    globals()[name] = value  # `build` the function must win over `build` the submodule
+    globals()[name] = value
     return value

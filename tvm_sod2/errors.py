@@ -5,7 +5,7 @@ Every message names the model's node, operator, input or dimension and what was 
 
 
 class Sod2Error(Exception):
-    """Base of all errors that tvm_sod2 raises on purpose; the command line prints it in one line."""
+    """Base of all errors raised on purpose; the command line prints it in one line."""
 
 
 class ModelFileError(Sod2Error):
