@@ -1,8 +1,8 @@
 """Entry point of TVM's plugin group ``tvm.backends``: makes the pipeline "sod2" known by name.
 
-TVM calls :func:`autoload` at the end of ``import tvm``. This module is a leaf on purpose: it imports
-nothing at the top, so that it loads while either package is still half imported, and it costs
-``import tvm`` well under a millisecond. Everything heavy waits until the pipeline is asked for.
+TVM calls :func:`autoload` at the end of ``import tvm``. This module is a leaf on purpose: it
+imports nothing at the top, so that it loads while either package is still half imported, and it
+costs ``import tvm`` a millisecond. Everything heavy waits until the pipeline is asked for.
 """
 
 from __future__ import annotations
@@ -33,4 +33,4 @@ def autoload() -> None:
 
             PIPELINE_MAP.setdefault(PIPELINE, _pipeline)
     except Exception as error:  # whatever a future TVM changes must not break `import tvm`
-        warnings.warn(f"tvm_sod2: the pipeline {PIPELINE!r} is not available: {error}", stacklevel=2)
+        warnings.warn(f"tvm_sod2: no pipeline {PIPELINE!r}: {error}", stacklevel=2)

@@ -1,0 +1,129 @@
+"""A library says itself what it takes and gives: passes that compile its signature into it.
+
+:func:`record_signature` notes names and dims as an attribute of ``main``; it runs when a module
+arrives, while ONNX's names can still be traced, and again once RDP has found the outputs' dims.
+:func:`emit_metadata` runs before the lowering to the VM and turns the note into a Relax function
+``sod2_metadata`` that returns it as a string, so that a plain TVM runtime can ask the library.
+"""
+
+from __future__ import annotations
+
+import re
+
+import tvm
+from tvm import relax
+
+from tvm_sod2.errors import Sod2Error
+from tvm_sod2.signature import Dim, Signature, Value
+
+FUNCTION = "sod2_metadata"
+SIGNATURE_ATTR = "sod2.signature"
+ARENA_ATTR = "sod2.arena_bytes"
+
+
+@tvm.transform.module_pass(opt_level=0, name="RecordSignature")
+def record_signature(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Write ``main``'s signature into its attribute "sod2.signature".
+
+    Names of an earlier record stay; dtypes and dims are those of now. A module without ``main``
+    is left alone.
+    """
+    main = _main(mod)
+    if main is None:
+        return mod
+    mod = mod.clone()
+    mod["main"] = main.with_attr(SIGNATURE_ATTR, describe(mod).to_json())
+    return mod
+
+
+@tvm.transform.module_pass(opt_level=0, name="EmitMetadata")
+def emit_metadata(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Add the function ``sod2_metadata`` from the attributes of ``main``, where it has a record."""
+    main = _main(mod)
+    if main is None or SIGNATURE_ATTR not in (main.attrs or {}):
+        return mod
+    text = relax.Function([], tvm.ir.StringImm(describe(mod).to_json()), relax.AnyType())
+    mod = mod.clone()
+    mod[FUNCTION] = text.with_attr("global_symbol", FUNCTION)
+    return mod
+
+
+def describe(mod: tvm.IRModule) -> Signature:
+    """The signature of ``main`` as the module stands, with recorded names where there are any."""
+    main = _main(mod)
+    if main is None:
+        raise Sod2Error("the module has no Relax function 'main'")
+    attrs = main.attrs or {}
+    params = list(main.params)[: int(attrs.get("num_input", len(main.params)))]
+    if SIGNATURE_ATTR in attrs:
+        recorded = Signature.from_json(str(attrs[SIGNATURE_ATTR]))
+        inputs = [value.name for value in recorded.inputs]
+        outputs = [value.name for value in recorded.outputs]
+    else:
+        names = {str(k): str(v) for k, v in attrs.get("sod2.onnx_values", {}).items()}
+        inputs = [names.get(var.name, var.name) for var in params]
+        outputs = _output_names(main, names)
+    results = _fields(main.ret_ty)
+    return Signature(
+        inputs=tuple(_value(n, v.ty) for n, v in zip(inputs, params, strict=False)),
+        outputs=tuple(_value(n, ty) for n, ty in zip(outputs, results, strict=True)),
+        arena_bytes=str(attrs.get(ARENA_ATTR, "")),
+    )
+
+
+def read_signature(vm: relax.VirtualMachine) -> Signature:
+    """Ask a loaded library for its signature; Sod2Error when it was not built by this package."""
+    try:
+        function = vm[FUNCTION]
+    except AttributeError:
+        raise Sod2Error(f"not a library built by tvm-sod2: it has no function {FUNCTION}") from None
+    return Signature.from_json(str(function()))
+
+
+def _main(mod: tvm.IRModule) -> relax.Function | None:
+    for var, function in mod.functions.items():
+        if var.name_hint == "main" and isinstance(function, relax.Function):
+            return function
+    return None
+
+
+def _output_names(main: relax.Function, names: dict[str, str]) -> list[str]:
+    """Names of what is returned, through the tuple; numbered where a result has none of its own."""
+    body = main.body
+    bound = {}
+    while isinstance(body, relax.SeqExpr):
+        bound.update({b.var: b.value for block in body.blocks for b in block.bindings})
+        body = body.body
+    result = body
+    while isinstance(result, relax.Var) and isinstance(bound.get(result), relax.Tuple | relax.Var):
+        result = bound[result]
+    fields = list(result.fields) if isinstance(result, relax.Tuple) else [result]
+    if len(fields) != len(_fields(main.ret_ty)):  # a tuple that a call returned
+        fields = _fields(main.ret_ty)
+    found: list[str] = []
+    for index, field in enumerate(fields):
+        hint = field.name if isinstance(field, relax.Var) else f"output_{index}"
+        name = names.get(hint, hint)
+        found.append(f"output_{index}" if name in found else name)
+    return found
+
+
+def _fields(ty: tvm.ir.Type) -> list[tvm.ir.Type]:
+    return list(ty.fields) if isinstance(ty, tvm.ir.TupleType) else [ty]
+
+
+def _value(name: str, ty: tvm.ir.Type) -> Value:
+    if not isinstance(ty, relax.TensorType):
+        return Value(name, str(ty), None)
+    shape = ty.shape
+    if isinstance(shape, relax.ShapeExpr):
+        return Value(name, str(ty.dtype), tuple(map(_dim, shape.values)))
+    unknown = None if ty.ndim < 0 else tuple("?" for _ in range(ty.ndim))
+    return Value(name, str(ty.dtype), unknown)
+
+
+def _dim(expr: tvm.ir.Expr) -> Dim:
+    """A dim as TVM prints it, less the script's marks: ``w // T.int64(8)`` is ``w // 8``."""
+    if isinstance(expr, tvm.tirx.IntImm):
+        return int(expr)
+    return re.sub(r"T\.int\d+\((-?\d+)\)", r"\1", str(expr)).replace("T.", "")
