@@ -1,0 +1,1 @@
+"""What the command line does, one module for each command; TVM is imported only inside them."""

@@ -1,0 +1,27 @@
+"""Timing two programs side by side on a machine that does other things too."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def side_by_side(
+    first: Callable[[], object], second: Callable[[], object], seconds: float = 2.0
+) -> tuple[float, float]:
+    """Median seconds of a call of each, over bursts that take turns for about ``seconds`` in all.
+
+    Taking turns gives both the same share of whatever else the machine does; the first call of a
+    burst warms the caches again and does not count.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not times[1]:
+        for program, found in zip((first, second), times, strict=True):
+            program()
+            for _ in range(5):
+                start = time.perf_counter()
+                program()
+                found.append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
