@@ -1,0 +1,106 @@
+"""Maxima of byte counts: how high a stack of tensors is, as an expression over the dims.
+
+A height is the maximum of a few polynomials. A polynomial that another one provably dominates is
+dropped. Where too many remain, their maximum gets a name of its own and counts as one symbol from
+then on, so that expressions stay short however large the function is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import tvm
+from tvm import tirx
+from tvm_ffi import structural_map
+
+from tvm_sod2.memory.sizes import ZERO, Poly, SizeAlgebra, add
+from tvm_sod2.memory.text import to_python
+
+Height = frozenset[Poly]  # the maximum of its members; empty: 0
+
+GROUND: Height = frozenset()
+_MOST_TERMS = 8
+
+
+@dataclass
+class Heights:
+    """Heights over one function's sizes; `named` are the maxima that became symbols, in order."""
+
+    sizes: SizeAlgebra
+    named: dict[tirx.Var, Height] = field(default_factory=dict)
+    _names: dict[Height, Poly] = field(default_factory=dict)
+
+    def top(self, base: Height, size: Poly) -> Height:
+        """`base` with `size` bytes on it."""
+        return frozenset(add(term, size) for term in base or (ZERO,))
+
+    def highest(self, heights: Iterable[Height]) -> Height:
+        """The maximum of `heights`."""
+        kept: list[Poly] = []
+        for term in sorted(set().union(*heights), key=lambda poly: (-len(poly), poly)):
+            if term == ZERO or any(self.sizes.at_most(term, other) for other in kept):
+                continue
+            kept = [other for other in kept if not self.sizes.at_most(other, term)]
+            kept.append(term)
+        height = frozenset(kept)
+        return height if len(kept) <= _MOST_TERMS else self._name(height)
+
+    def evaluate(self, height: Height, dims: Mapping[str, int]) -> int:
+        known = dict(dims)
+        for symbol, value in self.named.items():
+            known[self.sizes.name(symbol)] = self._highest_value(value, known)
+        return self._highest_value(height, known)
+
+    def expr(self, height: Height) -> tvm.ir.Expr:
+        """`height` as an int64 TIR expression over dims and named maxima."""
+        total: tvm.ir.Expr | None = None
+        for poly in sorted(height):
+            term = self.sizes.expr(poly)
+            total = term if total is None else tirx.max(total, term)
+        return tirx.IntImm("int64", 0) if total is None else total
+
+    def closed(self, height: Height) -> tvm.ir.Expr:
+        """`height` as an expression over dims alone."""
+        expr = self.expr(height)
+        for symbol, value in reversed(self.named.items()):
+            inner = self.expr(value)
+            expr = structural_map(expr, [(tirx.Var, partial(_replace, symbol, inner))])
+        return expr
+
+    def text(self, height: Height) -> str:
+        """`height` in Python's syntax; ``:=`` defines a named maximum where it first occurs."""
+        named = {self.sizes.name(symbol): value for symbol, value in self.named.items()}
+        written: set[str] = set()
+
+        def define(match: re.Match[str]) -> str:
+            name = match[0]
+            if name not in named or name in written:
+                return name
+            written.add(name)
+            return f"({name} := {write(named[name])})"
+
+        def write(value: Height) -> str:
+            terms = [to_python(self.sizes.expr(poly), self.sizes.names) for poly in sorted(value)]
+            terms = [re.sub(r"[A-Za-z_]\w*", define, term) for term in terms]
+            if not terms:
+                return "0"
+            return terms[0] if len(terms) == 1 else f"max({', '.join(terms)})"
+
+        return write(height)
+
+    def _highest_value(self, height: Height, dims: Mapping[str, int]) -> int:
+        return max((self.sizes.evaluate(term, dims) for term in height), default=0)
+
+    def _name(self, height: Height) -> Height:
+        if height not in self._names:
+            symbol = tirx.Var(f"height_{len(self.named)}", "int64")
+            self.named[symbol] = height
+            self._names[height] = self.sizes.atom(symbol)
+        return frozenset([self._names[height]])
+
+
+def _replace(symbol: tirx.Var, value: tvm.ir.Expr, var: tirx.Var) -> tvm.ir.Expr:
+    return value if var.same_as(symbol) else var
