@@ -1,0 +1,114 @@
+"""Forward transfer of dims where Relax's own inference gives up, and dims that must agree."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+
+from tvm_sod2.op_classes.fact import Fact, entries
+from tvm_sod2.op_classes.row import Agreement
+from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+
+
+def tensor_type(dims: list[Entry], like: relax.TensorType) -> relax.TensorType:
+    """A tensor type with these dims and the dtype of `like`."""
+    return relax.TensorType([_dim(d) for d in dims], like.dtype)
+
+
+def broadcast(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:
+    """NumPy broadcasting; against an int above 1 an unknown dim can only yield that int."""
+    shapes = [entries(fact.dims) for fact in facts if fact.dims is not None]
+    if len(shapes) != len(facts):
+        return None
+    rank = max(len(shape) for shape in shapes)
+    result: list[Entry] = []
+    for axis in range(rank):
+        column = [s[len(s) - rank + axis] for s in shapes if len(s) - rank + axis >= 0]
+        result.append(_broadcast_dim(column, arithmetic))
+    return result
+
+
+def _broadcast_dim(column: list[Entry], arithmetic: Arithmetic) -> Entry:
+    wide = [d for d in column if not arithmetic.equal(d, 1)]
+    if not wide:
+        return 1
+    fixed = next((d for d in wide if isinstance(d, int)), None)
+    if fixed is not None:
+        return fixed
+    return wide[0] if all(arithmetic.equal(wide[0], d) for d in wide[1:]) else None
+
+
+def concat(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:
+    """Sum along the axis; the other dims agree, and an int is the best name for them."""
+    shapes = [field.dims for field in facts[0].fields]
+    if any(shape is None for shape in shapes):
+        return None
+    columns = list(zip(*[entries(s) for s in shapes if s is not None], strict=True))
+    axis = int(call.attrs.axis or 0) % len(columns)
+    result: list[Entry] = []
+    for position, column in enumerate(columns):
+        if position != axis:
+            result.append(_representative(list(column)))
+            continue
+        total: Entry = 0
+        for dim in column:
+            total = arithmetic.add(total, dim)
+        result.append(total)
+    return result
+
+
+def concat_agreements(
+    call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
+) -> list[Agreement]:
+    """All dims but the concatenated one are equal. `argument` counts the tuple's fields."""
+    shapes = [field.dims for field in facts[0].fields]
+    if any(shape is None for shape in shapes):
+        return []
+    columns = list(zip(*[entries(s) for s in shapes if s is not None], strict=True))
+    axis = int(call.attrs.axis or 0) % len(columns)
+    return [
+        Agreement(field, position, dim, _representative(list(column)))
+        for position, column in enumerate(columns)
+        if position != axis
+        for field, dim in enumerate(column)
+        if not arithmetic.equal(dim, _representative(list(column)))
+    ]
+
+
+def reshape_agreements(
+    call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
+) -> list[Agreement]:
+    """A reshape keeps the number of elements; argument 1 stands for the whole new shape."""
+    before, after = facts[0].dims, facts[1].dims
+    if before is None or after is None:
+        return []
+    counts: list[Entry] = []
+    for dims in (before, after):
+        count: Entry = 1
+        for dim in entries(dims):
+            count = arithmetic.multiply(count, dim)
+        counts.append(count)
+    if arithmetic.equal(counts[0], counts[1]):
+        return []
+    return [Agreement(1, -1, counts[1], counts[0])]
+
+
+def matmul_agreements(
+    _call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
+) -> list[Agreement]:
+    """The shared K: the last dim of the left operand, the last but one of the right."""
+    left, right = facts[0].dims, facts[1].dims
+    if not left or not right:
+        return []
+    axis = max(len(right) - 2, 0)
+    k_left, k_right = entries(left)[-1], entries(right)[axis]
+    return [] if arithmetic.equal(k_left, k_right) else [Agreement(1, axis, k_right, k_left)]
+
+
+def _representative(column: list[Entry]) -> Entry:
+    """One dim to stand for equal ones: an int when there is one."""
+    return next((d for d in column if isinstance(d, int)), column[0])
+
+
+def _dim(entry: Entry) -> tvm.ir.Expr:
+    return tvm.tirx.const(entry, "int64") if isinstance(entry, int) else entry

@@ -1,0 +1,189 @@
+"""Arithmetic on entries: ints stay Python ints, expressions are simplified as they are built.
+
+An entry is int | PrimExpr | None, None being nac; every operation on nac is nac. Simplifying at
+each step keeps a chain of divisions cheap (a whole chain at once costs 40 times more).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+Entry = Any  # int | tvm.ir.Expr | None
+
+DIM_LIMIT = 1 << 40
+"""Upper bound assumed for a dim without one: lets the analyzer rule out overflow."""
+
+
+class Arithmetic:
+    """Operations on entries under what is known of the symbols (dims are never negative)."""
+
+    def __init__(self) -> None:
+        self.analyzer = tvm.sym.Analyzer()
+        self._bound: dict[tvm.ir.Var, tuple[int, int]] = {}
+
+    def bind(self, symbol: tvm.ir.Var, low: int = 0, high: int = DIM_LIMIT) -> None:
+        """State that low <= symbol <= high."""
+        if self._bound.get(symbol) == (low, high):
+            return
+        self._bound[symbol] = (low, high)
+        extent = tirx.const(high - low + 1, "int64")
+        interval = tvm.ir.Range.from_min_extent(tirx.const(low, "int64"), extent)
+        self.analyzer.bind(symbol, interval, allow_override=True)
+
+    def simplify(self, entry: Entry) -> Entry:
+        """The entry in canonical form, a Python int when constant."""
+        if entry is None or isinstance(entry, int):
+            return entry
+        simple = self.analyzer.simplify(entry)
+        return int(simple) if isinstance(simple, tirx.IntImm) else simple
+
+    def equal(self, a: Entry, b: Entry) -> bool:
+        """Whether a == b for all values of the symbols."""
+        if a is None or b is None:
+            return False
+        if isinstance(a, int) and isinstance(b, int):
+            return a == b
+        return bool(self.analyzer.can_prove_equal(_expr(a), _expr(b)))
+
+    def differ(self, a: Entry, b: Entry) -> bool:
+        """Whether a != b for all values of the symbols."""
+        if a is None or b is None:
+            return False
+        if isinstance(a, int) and isinstance(b, int):
+            return a != b
+        return bool(self.analyzer.can_prove(tirx.NE(_expr(a), _expr(b))))
+
+    def add(self, a: Entry, b: Entry) -> Entry:
+        return self._apply(lambda x, y: x + y, a, b)
+
+    def subtract(self, a: Entry, b: Entry) -> Entry:
+        return self._apply(lambda x, y: x - y, a, b)
+
+    def multiply(self, a: Entry, b: Entry) -> Entry:
+        """A product of two expressions stays a product, so that `floor_divide` can cancel it."""
+        if a is None or b is None:
+            return None
+        if isinstance(a, int) or isinstance(b, int):
+            return self._apply(lambda x, y: x * y, a, b)
+        return tirx.Mul(a, b)
+
+    def floor_divide(self, a: Entry, b: Entry) -> Entry:
+        """Quotient rounded down; common factors of two products cancel (b != 0 is the model's)."""
+        if a is None or b is None or (isinstance(b, int) and b == 0):
+            return None
+        if isinstance(a, int) and isinstance(b, int):
+            return a // b
+        rest_a, rest_b = _cancel(self, a, b)
+        if isinstance(rest_b, int) and rest_b == 1:
+            return self.simplify(rest_a)
+        return self._apply(tirx.floordiv, rest_a, rest_b)
+
+    def trunc_divide(self, a: Entry, b: Entry) -> Entry:
+        """Quotient rounded toward zero, ONNX's integer Div."""
+        if isinstance(a, int) and isinstance(b, int) and b != 0:
+            return int(abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1)
+        if self.not_negative(a) and self.not_negative(b):
+            return self.floor_divide(a, b)
+        return self._apply(tirx.truncdiv, a, b)
+
+    def floor_modulo(self, a: Entry, b: Entry) -> Entry:
+        if isinstance(b, int) and b == 0:
+            return None
+        if isinstance(a, int) and isinstance(b, int):
+            return a % b
+        return self._apply(tirx.floormod, a, b)
+
+    def maximum(self, a: Entry, b: Entry) -> Entry:
+        return max(a, b) if _ints(a, b) else self._apply(tirx.max, a, b)
+
+    def minimum(self, a: Entry, b: Entry) -> Entry:
+        return min(a, b) if _ints(a, b) else self._apply(tirx.min, a, b)
+
+    def negate(self, a: Entry) -> Entry:
+        return self.subtract(0, a)
+
+    def absolute(self, a: Entry) -> Entry:
+        if isinstance(a, int):
+            return abs(a)
+        return a if self.not_negative(a) else self.maximum(a, self.negate(a))
+
+    def not_negative(self, a: Entry) -> bool:
+        if a is None:
+            return False
+        if isinstance(a, int):
+            return a >= 0
+        return bool(self.analyzer.can_prove(a >= 0))
+
+    def compare(self, relation: Callable[[Any, Any], Any], a: Entry, b: Entry) -> Entry:
+        """1 or 0 where the relation is decided for all values of the symbols, else nac."""
+        if a is None or b is None:
+            return None
+        if _ints(a, b):
+            return int(relation(a, b))
+        x, y = _expr(a), _expr(b)
+        if self.analyzer.can_prove(relation(x, y)):
+            return 1
+        if self.analyzer.can_prove(tirx.Not(relation(x, y))):
+            return 0
+        return None
+
+    def select(self, condition: Entry, a: Entry, b: Entry) -> Entry:
+        """a where the condition is known true, b where it is known false."""
+        if isinstance(condition, int):
+            return a if condition else b
+        if a is not None and b is not None and self.equal(a, b):
+            return a
+        return None
+
+    def _apply(self, operation: Callable[[Any, Any], Any], a: Entry, b: Entry) -> Entry:
+        if a is None or b is None:
+            return None
+        if _ints(a, b):
+            return self.simplify(operation(tirx.const(a, "int64"), tirx.const(b, "int64")))
+        return self.simplify(operation(_expr(a), _expr(b)))
+
+
+def _ints(a: Entry, b: Entry) -> bool:
+    return isinstance(a, int) and isinstance(b, int)
+
+
+def _expr(entry: Entry) -> tvm.ir.Expr:
+    return tirx.const(entry, "int64") if isinstance(entry, int) else entry
+
+
+def _factors(entry: Entry) -> tuple[int, list[tvm.ir.Expr]]:
+    """The constant and the symbolic factors of a product."""
+    if isinstance(entry, int):
+        return entry, []
+    if isinstance(entry, tirx.IntImm):
+        return int(entry), []
+    if isinstance(entry, tirx.Mul):
+        left, right = _factors(entry.a), _factors(entry.b)
+        return left[0] * right[0], left[1] + right[1]
+    return 1, [entry]
+
+
+def _cancel(arithmetic: Arithmetic, a: Entry, b: Entry) -> tuple[Entry, Entry]:
+    """a and b without their common factors."""
+    (scale_a, factors_a), (scale_b, factors_b) = _factors(a), _factors(b)
+    rest_b: list[tvm.ir.Expr] = []
+    for factor in factors_b:
+        match = next((f for f in factors_a if arithmetic.equal(f, factor)), None)
+        if match is None:
+            rest_b.append(factor)
+        else:
+            factors_a.remove(match)
+    if scale_b != 0 and scale_a % scale_b == 0:
+        scale_a, scale_b = scale_a // scale_b, 1
+    return _product(scale_a, factors_a), _product(scale_b, rest_b)
+
+
+def _product(scale: int, factors: list[tvm.ir.Expr]) -> Entry:
+    result: Entry = scale
+    for factor in factors:
+        result = factor if _ints(result, 1) and result == 1 else _expr(result) * factor
+    return result

@@ -1,0 +1,114 @@
+"""Write RDP's facts into the IR: shape arithmetic and the symbols it bound disappear.
+
+    t: Tensor((2,)) = shape_to_tensor(shape_of(x))         (dead, removed)
+    s: Shape([a, b]) = match_cast(tensor_to_shape(t), ...) (dead, removed)
+    y: Tensor((a, b)) = reshape(z, s)                  ->  y: Tensor((n, m)) = reshape(z, (n, m))
+
+A symbol that stays fresh afterwards is execution-determined. What the model needs of its input dims
+is kept as the function attribute "sod2.constraints", for the check at entry.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+
+from tvm_sod2.op_classes import Agreement, Fact
+from tvm_sod2.op_classes.fact import entries
+from tvm_sod2.op_classes.shapes import tensor_type
+from tvm_sod2.passes.mutate import map_functions
+from tvm_sod2.passes.rdp import FunctionFacts, propagate
+
+CONSTRAINTS = "sod2.constraints"
+"""Function attribute: list of [condition over input dims, message]."""
+
+
+@tvm.transform.module_pass(opt_level=0, name="FoldShapes")
+def fold_shapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Run RDP on every Relax function and rewrite the function with what it found."""
+    mod = map_functions(mod, _fold)
+    clean = [
+        relax.transform.CanonicalizeBindings(),
+        relax.transform.DeadCodeElimination(),
+    ]
+    return tvm.transform.Sequential(clean)(mod)
+
+
+def _fold(func: relax.Function) -> relax.Function:
+    found = propagate(func)
+    folded = _Folder(found).visit_expr(func)
+    if found.symbols:
+        # Symbols that shape expressions still name outside of the types that inference redoes.
+        folded = tvm_ffi.structural_map(folded, (tvm.ir.Var, lambda v: found.symbols.get(v, v)))
+    if found.constraints:
+        noted = [[c.condition, tvm.ir.StringImm(c.message)] for c in found.constraints]
+        folded = folded.with_attr(CONSTRAINTS, noted)
+    return folded
+
+
+@relax.expr_functor.mutator
+class _Folder(relax.PyExprMutator):
+    def __init__(self, found: FunctionFacts) -> None:
+        super().__init__()
+        self.found = found
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        fact = self.found.facts.get(binding.var)
+        value = binding.value
+        if fact is not None and fact.known and isinstance(value, relax.Call):
+            value = self._materialised(fact, value)
+        for agreement in self.found.agreements.get(binding.var, ()):
+            value = self._refined(value, agreement)
+        super().visit_var_binding_(relax.VarBinding(binding.var, value))
+
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        """A match_cast that states what inference finds by itself is a plain binding."""
+        wanted = self.found.substitute(binding.ty)
+        value = self.visit_expr(binding.value)
+        fact = self.found.facts[binding.var]
+        if isinstance(wanted, relax.ShapeType) and fact.known:
+            shape = relax.ShapeExpr([_expr(e) for e in fact.value.flat])
+            super().visit_var_binding_(relax.VarBinding(binding.var, shape))
+        elif tvm_ffi.structural_equal(self._type_of(value), wanted):
+            super().visit_var_binding_(relax.VarBinding(binding.var, value))
+        else:
+            super().visit_match_cast_(relax.MatchCast(binding.var, value, wanted))
+
+    def _type_of(self, value: tvm.ir.Expr) -> tvm.ir.Type:
+        return self.found.substitute(self.builder_.normalize(value).ty)
+
+    def _materialised(self, fact: Fact, call: relax.Call) -> tvm.ir.Expr:
+        """A value whose every entry is known needs no operator: a constant, or R.shape."""
+        assert fact.value is not None
+        known = list(fact.value.flat)
+        if isinstance(fact.ty, relax.ShapeType):
+            return relax.ShapeExpr([_expr(entry) for entry in known])
+        dtype = str(fact.ty.dtype)
+        if all(isinstance(entry, int) for entry in known):
+            data = np.array(known, dtype=dtype).reshape(fact.value.shape)
+            return relax.const(data, dtype)
+        if dtype != "int64" or fact.value.ndim != 1:
+            return call  # Dead where it served a shape; real data otherwise.
+        return relax.op.shape_to_tensor(relax.ShapeExpr([_expr(entry) for entry in known]))
+
+    def _refined(self, call: relax.Call, agreement: Agreement) -> relax.Call:
+        """The call with the argument's dim stated to be what the operator needs it to be."""
+        in_tuple = len(call.args) == 1 and isinstance(call.args[0], relax.Tuple)
+        arguments = list(call.args[0].fields if in_tuple else call.args)
+        argument = self.visit_expr(arguments[agreement.argument])
+        fact = Fact(argument.ty)
+        if fact.dims is None:
+            return call
+        dims = list(entries(fact.dims))
+        dims[agreement.axis] = agreement.expected
+        arguments[agreement.argument] = self.builder_.match_cast(
+            argument, tensor_type(dims, argument.ty)
+        )
+        new_args = [relax.Tuple(arguments)] if in_tuple else arguments
+        return relax.Call(call.op, new_args, call.attrs, call.ty_args)
+
+
+def _expr(entry: object) -> tvm.ir.Expr:
+    return tirx.const(entry, "int64") if isinstance(entry, int) else entry

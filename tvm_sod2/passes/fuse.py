@@ -1,0 +1,214 @@
+"""Outline each fusion group as a private Relax function whose dims are its own.
+
+    y = relu(add(conv2d(x, w), b))   ->   y = fused_conv2d_add_relu(x, w, b)
+
+The dims of main are abstracted: `x: ((h + 1) // 2, w // 4, 64)` enters the group as `(a, b, 64)`.
+So kernels are free of main's expressions, and equal groups of different layers are one kernel.
+Scalars that are no dim of an operand (a slice's end, a resize's size) become scalar parameters.
+"""
+
+from __future__ import annotations
+
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+
+from tvm_sod2.passes.fusion_plan import is_view, plan_groups
+
+MAX_NAME = 60
+
+
+@tvm.transform.module_pass(opt_level=0, name="FuseByMappingType")
+def fuse(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Group the operators of every Relax function and outline the groups as Primitive functions."""
+    mutator = _Fuser(mod)
+    for gvar, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            mutator.builder_.update_func(gvar, mutator.visit_expr(func))
+    return mutator.builder_.get()
+
+
+@relax.expr_functor.mutator
+class _Fuser(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule) -> None:
+        super().__init__(mod)
+        self.groups: dict[tvm.ir.Var, list[relax.VarBinding]] = {}
+        self.skipped: set[tvm.ir.Var] = set()
+
+    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
+        self._plan(block)
+        return super().visit_dataflow_block_(block)
+
+    def visit_binding_block_(self, block: relax.BindingBlock) -> relax.BindingBlock:
+        self._plan(block)
+        return super().visit_binding_block_(block)
+
+    def _plan(self, block: relax.BindingBlock) -> None:
+        for group in plan_groups(block):
+            members = [block.bindings[i] for i in group.members]
+            self.groups[members[-1].var] = members
+            self.skipped |= {m.var for m in members[:-1]}
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        if binding.var in self.skipped:
+            return
+        members = self.groups.get(binding.var)
+        if members is None:
+            super().visit_var_binding_(binding)
+            return
+        if len(members) == 1 and is_view(binding.value):
+            value = self._view(binding)
+        else:
+            value = self._outlined(members)
+        super().visit_var_binding_(relax.VarBinding(binding.var, value))
+
+    def _view(self, binding: relax.VarBinding) -> relax.Call:
+        return relax.op.reshape(binding.value.args[0], relax.ShapeExpr(binding.var.ty.shape.values))
+
+    def _outlined(self, members: list[relax.VarBinding]) -> relax.Call:
+        for abstract in (True, False):
+            body = _GroupFunction(members, abstract)
+            if body.function is not None:
+                gvar = self.builder_.add_func(body.function, body.name)
+                return relax.Call(gvar, body.arguments)
+        raise AssertionError("a group keeps its types when its dims keep theirs")
+
+
+class _GroupFunction:
+    """Builds the private function of one group.
+
+    function is None where inference on the abstracted dims cannot follow the group: two dims of
+    main that are provably equal there have become two symbols.
+    """
+
+    def __init__(self, members: list[relax.VarBinding], abstract: bool) -> None:
+        operators = [m.value.op.name.rsplit(".", 1)[-1] for m in members]
+        self.name = "_".join(["fused" if len(members) > 1 else "op", *operators])[:MAX_NAME]
+        self.arguments: list[tvm.ir.Expr] = []
+        self.params: list[tvm.ir.Var] = []
+        self.dims = _Dims(abstract)
+        self._inner: dict[tvm.ir.Var, tvm.ir.Var] = {}
+        self._infer = relax.BlockBuilder()
+        self.function = self._build(members)
+
+    def _build(self, members: list[relax.VarBinding]) -> relax.Function | None:
+        bindings = []
+        for member in members:
+            args = [self._inside(argument) for argument in member.value.args]
+            call = relax.Call(member.value.op, args, member.value.attrs, member.value.ty_args)
+            call = self._infer.normalize(call)
+            if not self.dims.learn(member.var.ty, call.ty):
+                return None
+            var = relax.DataflowVar(member.var.name, call.ty)
+            if member is members[-1]:
+                var = relax.Var(member.var.name, call.ty)
+            self._inner[member.var] = var
+            bindings.append(relax.VarBinding(var, call))
+        scalars = self.dims.scalars(self.params)
+        if scalars:
+            self.params.append(relax.Var("scalars", relax.ShapeType(list(scalars))))
+            self.arguments.append(relax.ShapeExpr(list(scalars.values())))
+        output = bindings[-1].var
+        body = relax.SeqExpr([relax.DataflowBlock(bindings)], output)
+        body = self._infer.normalize(body)
+        return relax.Function(self.params, body, output.ty).with_attr("Primitive", True)
+
+    def _inside(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        """The expression in the group's own terms; what comes from outside becomes a parameter."""
+        if isinstance(expr, relax.Tuple):
+            fields = relax.Tuple([self._inside(field) for field in expr.fields])
+            return self._infer.normalize(fields)
+        if isinstance(expr, relax.ShapeExpr):
+            return relax.ShapeExpr([self.dims.inside(value) for value in expr.values])
+        if isinstance(expr.ty, tvm.ir.PrimType):
+            return self.dims.inside(expr)
+        if isinstance(expr, tvm.ir.GenericConst) and expr.ty.ndim == 0:
+            return expr  # An immediate in the kernel.
+        if not isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst):
+            return expr
+        if isinstance(expr, tvm.ir.Var) and expr in self._inner:
+            return self._inner[expr]
+        name = expr.name if isinstance(expr, tvm.ir.Var) else f"const_{len(self.params)}"
+        param = relax.Var(name, self.dims.type_inside(expr.ty))
+        self.params.append(param)
+        self.arguments.append(expr)
+        if isinstance(expr, tvm.ir.Var):
+            self._inner[expr] = param
+        return param
+
+
+class _Dims:
+    """The group's own dims for main's.
+
+    abstract: every dim of an operand that is no int becomes one symbol, the same for equal dims.
+    Otherwise only main's symbols are renamed and its expressions kept.
+    """
+
+    def __init__(self, abstract: bool) -> None:
+        self.abstract = abstract
+        self._analyzer = tvm.sym.Analyzer()
+        self._known: dict[tvm_ffi.StructuralKey, tvm.ir.Expr] = {}
+        self._outside: dict[tvm.ir.Var, tvm.ir.Expr] = {}
+
+    def inside(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        """The group's expression for one of main's."""
+        if not isinstance(expr, tvm.ir.Expr) or not isinstance(expr.ty, tvm.ir.PrimType):
+            return expr
+        symbols = relax.analysis.tir_vars_in_type(relax.ShapeType([expr])) if _integer(expr) else ()
+        if not symbols:
+            return expr
+        if not self.abstract:
+            for symbol in symbols:
+                self._symbol(symbol, symbol.name)
+            return tvm_ffi.structural_map(
+                expr, (tvm.ir.Var, lambda v: self._known.get(self._key(v), v))
+            )
+        return self._symbol(expr, expr.name if isinstance(expr, tvm.ir.Var) else "d")
+
+    def type_inside(self, ty: tvm.ir.Type) -> tvm.ir.Type:
+        if isinstance(ty, relax.TensorType) and ty.shape is not None:
+            return relax.TensorType([self.inside(d) for d in ty.shape.values], ty.dtype)
+        if isinstance(ty, relax.TupleType):
+            return relax.TupleType([self.type_inside(field) for field in ty.fields])
+        return ty
+
+    def learn(self, outer: tvm.ir.Type, inner: tvm.ir.Type) -> bool:
+        """Take the dims that inference found inside as the names of main's.
+
+        False where inference lost the shape or found two different names for one dim.
+        """
+        if isinstance(outer, relax.TupleType):
+            return all(map(self.learn, outer.fields, inner.fields))
+        if inner.shape is None:
+            return False
+        for dim, found in zip(outer.shape.values, inner.shape.values, strict=True):
+            if isinstance(dim, tirx.IntImm):
+                if not isinstance(found, tirx.IntImm):
+                    return False
+                continue
+            known = self._known.setdefault(self._key(dim), found)
+            if not self._analyzer.can_prove_equal(known, found) and self.abstract:
+                return False
+        return True
+
+    def scalars(self, params: list[tvm.ir.Var]) -> dict[tvm.ir.Var, tvm.ir.Expr]:
+        """Symbols that no parameter's shape binds, with their values in main."""
+        bound = relax.analysis.definable_tir_vars_in_type(
+            relax.TupleType([param.ty for param in params])
+        )
+        return {s: value for s, value in self._outside.items() if s not in set(bound)}
+
+    def _symbol(self, expr: tvm.ir.Expr, name: str) -> tvm.ir.Expr:
+        key = self._key(expr)
+        if key not in self._known:
+            symbol = tirx.Var(name, "int64")
+            self._known[key] = symbol
+            self._outside[symbol] = expr
+        return self._known[key]
+
+    def _key(self, expr: tvm.ir.Expr) -> tvm_ffi.StructuralKey:
+        return tvm_ffi.StructuralKey(self._analyzer.simplify(expr))
+
+
+def _integer(expr: tvm.ir.Expr) -> bool:
+    return str(expr.ty.dtype).startswith("int")

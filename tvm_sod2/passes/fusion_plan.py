@@ -1,0 +1,163 @@
+"""Which operators run in one kernel: groups from mapping types, as an analysis.
+
+Source: DNNFusion (PLDI 2021) for the table of mapping types; the groups grow along immediate
+post-dominators as in TVM's FuseOps, so that every group has one output and is convex.
+
+A Reorganize operator that moves no data (reshape) is a free view on a CPU and joins no group: the
+index arithmetic of a fused reshape by a run-time dim costs more than the pass over memory it saves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tvm
+import tvm_ffi
+from tvm import relax
+
+from tvm_sod2.op_classes import Mapping, Row, row
+from tvm_sod2.passes.postdominators import EXIT, immediate_post_dominators, nodes_between
+
+_ONE, _EXPAND, _MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_MANY
+_REORGANIZE, _SHUFFLE = Mapping.REORGANIZE, Mapping.SHUFFLE
+
+# DNNFusion's table, first operator -> second; the "measure" cases that gain nothing here are out.
+_MAY_FOLLOW: dict[Mapping, frozenset[Mapping]] = {
+    _ONE: frozenset({_ONE, _EXPAND, _REORGANIZE, _SHUFFLE}),
+    _EXPAND: frozenset({_ONE}),
+    _MANY: frozenset({_ONE}),
+    _REORGANIZE: frozenset({_ONE, _REORGANIZE, _SHUFFLE}),
+    _SHUFFLE: frozenset({_ONE, _REORGANIZE, _SHUFFLE}),
+}
+
+
+@dataclass
+class Group:
+    """Operators of one kernel, as indices into the block, in order; the last one is the output.
+
+    why_not: what stopped the group from growing, for `explain`.
+    """
+
+    members: list[int]
+    anchor: int | None = None
+    why_not: str = ""
+
+
+def plan_groups(block: relax.BindingBlock) -> list[Group]:
+    """The groups of one block, each operator that computes a tensor in exactly one of them."""
+    return _Planner(block).plan()
+
+
+def is_view(call: tvm.ir.Expr) -> bool:
+    """Whether the call only gives its operand a new shape."""
+    return isinstance(call, relax.Call) and _rule(call).mapping is _REORGANIZE
+
+
+class _Planner:
+    def __init__(self, block: relax.BindingBlock) -> None:
+        self.bindings = list(block.bindings)
+        self.nodes = {i: _rule(b.value) for i, b in enumerate(self.bindings) if _computes_tensor(b)}
+        self.consumers = _consumers(block)
+        self.post = immediate_post_dominators(len(self.bindings), self.consumers)
+        self.groups = {
+            i: Group([i], i if rule.mapping is _MANY else None) for i, rule in self.nodes.items()
+        }
+
+    def plan(self) -> list[Group]:
+        anchors = [i for i, rule in self.nodes.items() if rule.mapping is _MANY]
+        for start in [*anchors, *(i for i in self.nodes if i not in set(anchors))]:
+            self._grow(start)
+        unique = {id(group): group for group in self.groups.values()}
+        return sorted(unique.values(), key=lambda group: group.members[-1])
+
+    def _grow(self, start: int) -> None:
+        """Merge the group of `start` with what lies between its output and the post-dominator."""
+        while True:
+            group = self.groups[start]
+            output = group.members[-1]
+            if self._moves_indices(output):
+                group.why_not = "a reshape is a free view"
+                return
+            sink = self.post[output]
+            if sink == EXIT:
+                group.why_not = "its result leaves the block or has no single join"
+                return
+            between = nodes_between(output, sink, self.consumers)
+            group.why_not = self._refusal(group, [*between, sink])
+            if group.why_not:
+                return
+            self._merge(group, [*between, sink])
+
+    def _refusal(self, group: Group, others: list[int]) -> str:
+        output = group.members[-1]
+        for other in others:
+            name = self.bindings[other].var.name
+            if other not in self.groups:
+                return f"{name} is no operator on tensors"
+            joined = self.groups[other]
+            if any(self.nodes[m].mapping is _MANY for m in joined.members):
+                return f"{name} is or has an anchor of its own"
+            mapping = self.nodes[other].mapping
+            if mapping not in _MAY_FOLLOW[self.nodes[output].mapping]:
+                return f"{name} is {mapping.value}"
+            if self._moves_indices(other):
+                return f"{name} is a reshape, which is a free view"
+            if group.anchor is not None and not self._same_dims(group.anchor, other):
+                return f"{name} has other dims than the anchor"
+        return ""
+
+    def _moves_indices(self, node: int) -> bool:
+        """Whether the node is a reshape; adding or dropping a dim of 1 changes no index."""
+        value = self.bindings[node].value
+        return is_view(value) and value.op.name not in ("relax.expand_dims", "relax.squeeze")
+
+    def _same_dims(self, a: int, b: int) -> bool:
+        types = self.bindings[a].var.ty, self.bindings[b].var.ty
+        if any(not isinstance(ty, relax.TensorType) for ty in types):
+            return False
+        return bool(tvm_ffi.structural_equal(types[0].shape, types[1].shape))
+
+    def _merge(self, group: Group, others: list[int]) -> None:
+        members = set(group.members)
+        for other in others:
+            members |= set(self.groups[other].members)
+        group.members = sorted(members)
+        for member in members:
+            self.groups[member] = group
+
+
+def _rule(value: tvm.ir.Expr) -> Row:
+    return row(value.op.name) if isinstance(value.op, tvm.ir.Op) else Row.unlisted()
+
+
+def _computes_tensor(binding: relax.Binding) -> bool:
+    value = binding.value
+    if not isinstance(binding, relax.VarBinding) or not isinstance(value, relax.Call):
+        return False
+    if not isinstance(value.op, tvm.ir.Op) or value.op.name in _NEVER_OUTLINED:
+        return False
+    if not value.op.has_attr("FLegalize"):
+        return False
+    if any(isinstance(a, tvm.ir.Var) and isinstance(a.ty, relax.ShapeType) for a in value.args):
+        return False  # A shape held in a variable has no dims to abstract.
+    fields = binding.var.ty.fields if isinstance(binding.var.ty, relax.TupleType) else ()
+    tensors = fields or (binding.var.ty,)
+    return all(isinstance(t, relax.TensorType) and t.shape is not None for t in tensors)
+
+
+_NEVER_OUTLINED = frozenset({"relax.shape_to_tensor", "relax.call_tir", "relax.nonzero"})
+
+
+def _consumers(block: relax.BindingBlock) -> list[list[int]]:
+    """Per binding, who reads it; EXIT stands for the world outside the block."""
+    position = {binding.var: i for i, binding in enumerate(block.bindings)}
+    consumers: list[list[int]] = [[] for _ in block.bindings]
+    for i, binding in enumerate(block.bindings):
+        for var in relax.analysis.free_vars(binding.value):
+            if var in position and i not in consumers[position[var]]:
+                consumers[position[var]].append(i)
+    local = isinstance(block, relax.DataflowBlock)
+    for i, binding in enumerate(block.bindings):
+        if not (local and isinstance(binding.var, relax.DataflowVar)) or not consumers[i]:
+            consumers[i].append(EXIT)
+    return consumers

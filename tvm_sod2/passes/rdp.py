@@ -1,0 +1,307 @@
+"""Rank and Dimension Propagation: a pure analysis of what every shape and small integer value is.
+
+Source: SoD2 (ASPLOS 2024). The lattice element is `op_classes.Fact`, transfer functions stand in
+the rows of `op_classes`, and this file is the solver. Where a row has no transfer for dims, Relax's
+own inference is asked, on arguments whose types carry the facts found so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+
+from tvm_sod2.errors import ShapeError
+from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
+from tvm_sod2.op_classes.fact import entries, tracks
+from tvm_sod2.op_classes.shapes import tensor_type
+from tvm_sod2.op_classes.symbolic import Entry
+from tvm_sod2.passes.bounds import dim_bounds, input_symbols
+from tvm_sod2.passes.names import Names
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A condition over input dims that the model needs, and what to say when it does not hold."""
+
+    condition: tvm.ir.Expr
+    message: str
+
+
+@dataclass
+class FunctionFacts:
+    """What RDP found in one function.
+
+    facts: per variable. symbols: for a fresh symbol of a match_cast, the expression found for it.
+    origins: for a symbol that stays fresh, the operator that determines it at run time.
+    agreements: per binding, argument dims that its operator forces to another value.
+    constraints: what must hold of the input dims.
+    """
+
+    facts: dict[tvm.ir.Var, Fact] = field(default_factory=dict)
+    symbols: dict[tvm.ir.Var, tvm.ir.Expr] = field(default_factory=dict)
+    origins: dict[tvm.ir.Var, str] = field(default_factory=dict)
+    agreements: dict[tvm.ir.Var, list[Agreement]] = field(default_factory=dict)
+    constraints: list[Constraint] = field(default_factory=list)
+
+    def substitute(self, node: tvm.ir.Type | tvm.ir.Expr) -> tvm.ir.Type | tvm.ir.Expr:
+        """The type or expression with every symbol replaced by what was found for it."""
+        return substitute(node, self.symbols)
+
+
+def propagate(func: relax.Function) -> FunctionFacts:
+    """Analyse one Relax function, which is not changed.
+
+    Raises ShapeError, naming the operator, where dims contradict each other for every input.
+    """
+    return _Solver(func).result
+
+
+def substitute(
+    node: tvm.ir.Type | tvm.ir.Expr, symbols: dict[tvm.ir.Var, tvm.ir.Expr]
+) -> tvm.ir.Type | tvm.ir.Expr:
+    """A type or expression with symbols replaced."""
+    if not symbols or isinstance(node, tirx.IntImm):
+        return node
+    return tvm_ffi.structural_map(node, (tvm.ir.Var, lambda v: symbols.get(v, v)))
+
+
+class _Solver:
+    """One forward sweep: bindings stand in topological order and a function has no back edges."""
+
+    def __init__(self, func: relax.Function) -> None:
+        self.result = FunctionFacts()
+        self.names = Names(func)
+        self.arithmetic = Arithmetic()
+        self.defined: set[tvm.ir.Var] = set()
+        self.nacs: set[tvm.ir.Var] = set()  # stand-ins for dims of which nothing is known
+        self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
+        self.builder = relax.BlockBuilder()
+        bounds = dim_bounds(func)
+        for symbol in input_symbols(func):
+            self.defined.add(symbol)
+            self.arithmetic.bind(symbol, *bounds.get(symbol.name, ()))
+        for parameter in func.params:
+            self._set(parameter, fact_of_type(parameter.ty))
+        self._sequence(func.body)
+
+    # Bindings.
+
+    def _sequence(self, body: tvm.ir.Expr) -> Fact:
+        if not isinstance(body, relax.SeqExpr):
+            return self._fact(body)
+        for block in body.blocks:
+            for binding in block.bindings:
+                if isinstance(binding, relax.MatchCast):
+                    self._match_cast(binding)
+                else:
+                    self._set(binding.var, self._bound(binding.var, binding.value))
+        return self._fact(body.body)
+
+    def _bound(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> Fact:
+        if isinstance(value, relax.If):
+            then, otherwise = self._sequence(value.true_branch), self._sequence(value.false_branch)
+            return self._merge(then, otherwise, var.ty)
+        if isinstance(value, relax.Call):
+            return self._call(var, value)
+        if isinstance(value, relax.Function):
+            return fact_of_type(var.ty)
+        return self._fact(value)
+
+    def _match_cast(self, binding: relax.MatchCast) -> None:
+        """Unify the pattern's dims with the dims found for the value."""
+        known, pattern = self._fact(binding.value), fact_of_type(binding.ty)
+        self._unify(pattern, known, binding)
+        refined = fact_of_type(self.result.substitute(binding.ty))
+        keeps_entries = isinstance(refined.ty, relax.TensorType) and known.value is not None
+        self._set(binding.var, replace(refined, value=known.value) if keeps_entries else refined)
+
+    def _unify(self, pattern: Fact, known: Fact, binding: relax.MatchCast) -> None:
+        for inner, outer in zip(pattern.fields, known.fields, strict=False):
+            self._unify(inner, outer, binding)
+        if pattern.dims is None:
+            return
+        found: list[Entry] = [None] * len(pattern.dims)
+        if isinstance(known.ty, relax.ShapeType) and known.value is not None:
+            found = list(known.value.flat)
+        elif known.dims is not None:
+            found = list(entries(known.dims))
+        if len(found) != len(pattern.dims):
+            node = self.names.node(binding.var)
+            raise ShapeError(f"{node}: rank is {len(found)}, expected {len(pattern.dims)}")
+        for axis, (expected, entry) in enumerate(zip(pattern.dims, found, strict=True)):
+            if isinstance(expected, tvm.ir.Var) and expected not in self.defined:
+                self._define(expected, entry, self._producer(binding))
+            elif entry is not None:
+                wanted = entries([self.result.substitute(expected)])[0]
+                if not self.arithmetic.equal(entry, wanted):
+                    self._require(entry, wanted, f"{self.names.node(binding.var)}: dim {axis}")
+
+    def _define(self, symbol: tvm.ir.Var, entry: Entry, producer: str) -> None:
+        """Bind a fresh symbol to what was found for it, or note who determines it at run time."""
+        self.defined.add(symbol)
+        if entry is None or entry in self.nacs:
+            self.arithmetic.bind(symbol)
+            self.result.origins[symbol] = producer
+        else:
+            self.result.symbols[symbol] = _expr(self.arithmetic.simplify(entry))
+
+    def _producer(self, binding: relax.MatchCast) -> str:
+        source = binding.value
+        return self.names.node(source if isinstance(source, tvm.ir.Var) else binding.var)
+
+    # Expressions.
+
+    def _fact(self, expr: tvm.ir.Expr) -> Fact:
+        if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
+            return self.result.facts[expr]
+        if isinstance(expr, relax.Tuple):
+            fields = tuple(self._fact(field) for field in expr.fields)
+            scalars = [f.value for f in fields if isinstance(f.ty, tvm.ir.PrimType)]
+            if fields and len(scalars) == len(fields) and all(s is not None for s in scalars):
+                return Fact(expr.ty, entries([s.flat[0] for s in scalars]), fields)
+            return Fact(relax.TupleType([f.ty for f in fields]), fields=fields)
+        if isinstance(expr, relax.TupleGetItem):
+            source = self._fact(expr.tuple_value)
+            return source.fields[expr.index] if source.fields else fact_of_type(expr.ty)
+        if isinstance(expr, relax.ShapeExpr):
+            return fact_of_type(self._simplified(self.result.substitute(expr.ty)))
+        if isinstance(expr, tvm.ir.GenericConst) and isinstance(expr.ty, relax.TensorType):
+            return Fact(expr.ty, _constant_entries(expr))
+        if isinstance(expr.ty, tvm.ir.PrimType) and not isinstance(expr, tirx.FloatImm):
+            return Fact(expr.ty, entries([self.result.substitute(expr)], ()))
+        return fact_of_type(expr.ty)
+
+    def _call(self, var: tvm.ir.Var, call: relax.Call) -> Fact:
+        facts = [self._fact(argument) for argument in call.args]
+        rule = row(call.op.name) if isinstance(call.op, tvm.ir.Op) else Row.unlisted()
+        try:
+            typed = self.builder.normalize(self._shadow(call))
+        except tvm.error.InternalError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ShapeError(f"{self.names.node(var)}: {reason}") from error
+        self._agree(var, call, typed, facts, rule)
+        ty = typed.ty
+        if rule.dims is not None and isinstance(ty, relax.TensorType) and ty.shape is None:
+            dims = rule.dims(typed, facts, self.arithmetic)
+            ty = ty if dims is None else tensor_type([self._or_nac(d) for d in dims], ty)
+        fact = fact_of_type(self._simplified(ty))
+        if fact.fields or rule.value is None or not _trackable(fact):
+            return fact
+        return Fact(fact.ty, rule.value(typed, facts, self.arithmetic))
+
+    def _shadow(self, call: relax.Call) -> relax.Call:
+        """The call on stand-ins of its arguments that carry the refined types."""
+        args = [self._shadowed(argument) for argument in call.args]
+        return relax.Call(call.op, args, call.attrs, call.ty_args)
+
+    def _shadowed(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
+            return self.shadows[expr]
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self._shadowed(field) for field in expr.fields])
+        if isinstance(expr, relax.ShapeExpr) or isinstance(expr.ty, tvm.ir.PrimType):
+            return self.result.substitute(expr)
+        return expr
+
+    # Constraints.
+
+    def _agree(
+        self, var: tvm.ir.Var, call: relax.Call, typed: relax.Call, facts: list[Fact], rule: Row
+    ) -> None:
+        if rule.agree is None:
+            return
+        found = rule.agree(typed, facts, self.arithmetic)
+        for agreement in found:
+            where = f"dim {agreement.axis} of {self.names.argument(call, agreement.argument)}"
+            if agreement.axis < 0:
+                where = "number of elements in the new shape"
+            self._require(agreement.dim, agreement.expected, f"{self.names.node(var)}: {where}")
+        self.result.agreements[var] = [a for a in found if a.axis >= 0]
+
+    def _require(self, dim: Entry, expected: Entry, where: str) -> None:
+        """Record `dim == expected`; refuse at once where no input can satisfy it."""
+        message = f"{where} is {dim}, expected {expected}"
+        if self.arithmetic.differ(dim, expected):
+            raise ShapeError(message)
+        run_time = {**self.result.origins, **dict.fromkeys(self.nacs)}
+        if any(symbol in run_time for symbol in _symbols(dim, expected)):
+            return  # Only the run can tell.
+        self.result.constraints.append(Constraint(tirx.EQ(_expr(dim), _expr(expected)), message))
+
+    # The lattice.
+
+    def _set(self, var: tvm.ir.Var, fact: Fact) -> None:
+        self.result.facts[var] = fact
+        self.shadows[var] = relax.Var(var.name, fact.ty)
+
+    def _merge(self, a: Fact, b: Fact, joined: tvm.ir.Type) -> Fact:
+        """Per dim and per entry: equal stays, anything else is nac; the rank survives."""
+        if a.fields and len(a.fields) == len(b.fields):
+            types = joined.fields
+            fields = tuple(map(self._merge, a.fields, b.fields, types))
+            return Fact(relax.TupleType([f.ty for f in fields]), fields=fields)
+        if a.dims is None or b.dims is None or len(a.dims) != len(b.dims):
+            return fact_of_type(joined)
+        if not isinstance(a.ty, relax.TensorType):
+            return fact_of_type(joined)
+        dims = [self._same(x, y) for x, y in zip(entries(a.dims), entries(b.dims), strict=True)]
+        value = None
+        if a.value is not None and b.value is not None and a.value.shape == b.value.shape:
+            pairs = zip(a.value.flat, b.value.flat, strict=True)
+            value = entries([self._same(x, y) for x, y in pairs], a.value.shape)
+        return Fact(tensor_type([self._or_nac(d) for d in dims], a.ty), value)
+
+    def _same(self, a: Entry, b: Entry) -> Entry:
+        return a if self.arithmetic.equal(a, b) else None
+
+    def _or_nac(self, dim: Entry) -> Entry:
+        if dim is not None:
+            return dim
+        stand_in = tirx.Var("nac", "int64")
+        self.nacs.add(stand_in)
+        self.arithmetic.bind(stand_in)
+        return stand_in
+
+    def _simplified(self, ty: tvm.ir.Type) -> tvm.ir.Type:
+        """A type whose dims are in canonical form."""
+        if isinstance(ty, relax.TupleType):
+            return relax.TupleType([self._simplified(field) for field in ty.fields])
+        fact = Fact(ty)
+        if fact.dims is None:
+            return ty
+        dims = [_expr(self.arithmetic.simplify(d)) for d in entries(fact.dims)]
+        return relax.ShapeType(dims) if isinstance(ty, relax.ShapeType) else tensor_type(dims, ty)
+
+
+def _trackable(fact: Fact) -> bool:
+    if isinstance(fact.ty, relax.ShapeType):
+        return True
+    if not isinstance(fact.ty, relax.TensorType) or fact.dims is None:
+        return False
+    count = 1
+    for dim in entries(fact.dims):
+        if not isinstance(dim, int):
+            return False
+        count *= dim
+    return tracks(str(fact.ty.dtype), count)
+
+
+def _constant_entries(constant: tvm.ir.GenericConst) -> object:
+    data = constant.value.numpy()
+    if not tracks(str(data.dtype), data.size):
+        return None
+    return entries([int(x) for x in data.flat], data.shape)
+
+
+def _expr(entry: Entry) -> tvm.ir.Expr:
+    return tirx.const(entry, "int64") if isinstance(entry, int) else entry
+
+
+def _symbols(*found: Entry) -> Iterator[tvm.ir.Var]:
+    for entry in found:
+        if not isinstance(entry, int):
+            yield from relax.analysis.tir_vars_in_type(relax.ShapeType([entry]))
