@@ -1,0 +1,1 @@
+"""Kernels: legalised anchors, tile emitters, schedule rules, target traits."""

@@ -1,0 +1,188 @@
+"""Direct convolution, channels last, constant weights; nothing is copied or padded.
+
+A tile's rows are neighbouring output pixels of one image row. For an undilated kernel the inputs of
+one kernel row are a contiguous run of KW * I floats, the next pixel's run starts stride * I further
+on: the inner loop is the GEMM's. Kernel rows outside the image are skipped by clipping the range of
+the kernel-row loop; pixels whose window crosses the left or right border are computed one by one
+with a clipped run. What is skipped is exactly what zero padding would add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.epilogue import Group
+from tvm_sod2.schedules.gemm import kernel_matrix
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.microkernel import Panels, Registers, Shape, Tile, by_rows, pack_panels
+from tvm_sod2.schedules.traits import Traits
+
+
+@dataclass(frozen=True)
+class Window:
+    """Size, stride, dilation and padding of a kernel along one image axis."""
+
+    size: int
+    stride: int
+    dilation: int
+    before: int
+
+    def start(self, out: Any) -> Any:
+        """Input position of tap 0 for output position `out`; may be negative."""
+        return out * i64(self.stride) - i64(self.before)
+
+    def taps(self, code: Code, start: Any, extent: Any, name: str) -> tuple[Any, Any]:
+        """The first tap inside an input of `extent`, and how many follow inside; never negative."""
+        step = i64(self.dilation)
+        zero, size = i64(0), i64(self.size)
+        first = tirx.min(tirx.max(-start + step - i64(1), zero) // step, size)
+        first = code.slot(first, f"{name}_first")
+        end = tirx.max(extent - start + step - i64(1), zero) // step
+        count = tirx.max(tirx.min(end, size) - first, zero)
+        return first, code.slot(count, f"{name}_count")
+
+    def interior(self, code: Code, extent: Any, out: Any, name: str) -> tuple[Any, Any]:
+        """Output positions [low, high) whose whole window lies inside an input of `extent`."""
+        low = tirx.min(i64(-(-self.before // self.stride)), out)
+        low = code.slot(low, f"{name}_low")
+        reach = (self.size - 1) * self.dilation - self.before
+        last = tirx.floordiv(extent - i64(1 + reach), i64(self.stride))
+        return low, code.slot(tirx.max(tirx.min(last + i64(1), out), low), f"{name}_high")
+
+
+def windows(group: Group, kernel: dict[str, int]) -> tuple[Window, Window]:
+    """The vertical and the horizontal window of a convolution."""
+    attrs = group.attrs
+    (sh, sw), (dh, dw) = map(tuple, (attrs["strides"], attrs["dilation"]))
+    top, left = attrs["padding"][:2]
+    return (
+        Window(kernel["H"], int(sh), int(dh), int(top)),
+        Window(kernel["W"], int(sw), int(dw), int(left)),
+    )
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """An output row cut into single border pixels and blocks of interior pixels."""
+
+    left: Any
+    inside: Any
+    count: Any
+    high: Any
+
+    @staticmethod
+    def cut(code: Code, low: Any, high: Any, out: Any, rows: int) -> Blocks:
+        inside = code.slot((high - low + i64(rows - 1)) // i64(rows), "inside")
+        return Blocks(low, inside, low + inside + out - high, high)
+
+    def locate(self, code: Code, block: Any, rows: int) -> tuple[Any, Any, Any]:
+        """First pixel, number of pixels and whether it is inside, for a block's number."""
+        inner = code.slot(block - self.left, "inner")
+        inside = tirx.all(inner >= i64(0), inner < self.inside)
+        start = self.left + inner * i64(rows)
+        after = self.high + inner - self.inside
+        edge = tirx.Select(inner < i64(0), block, after)
+        first = code.slot(tirx.Select(inside, start, edge), "first")
+        count = tirx.Select(inside, tirx.min(self.high - first, i64(rows)), i64(1))
+        return first, code.slot(count, "pixels"), inside
+
+
+def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
+    """Ungrouped convolution of any size, stride, padding and dilation; constant weights."""
+    attrs = group.attrs
+    x, w = group.inputs
+    if not group.is_constant(w):
+        return Refusal("the weights are not constant")
+    if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
+        return Refusal("grouped, or not channels-last")
+    kernel = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
+    if 0 in kernel.values():
+        return Refusal("an empty kernel")
+    vertical, horizontal = windows(group, kernel)
+    shape = Shape.for_columns(kernel["O"], traits)
+    panels = Panels(kernel["O"], shape)
+    packed_shape = panels.packed_shape(kernel["H"] * kernel["W"] * kernel["I"])
+    packed = tirx.decl_buffer(packed_shape, "float32", f"{w.name}_packed")
+    height, width = x.shape[1], x.shape[2]
+    batch, out_h, out_w = list(group.output.shape)[:3]
+    code = Code()
+    with code.loop(batch * out_h * i64(panels.count), "t", ForKind.PARALLEL) as t:
+        panel = code.slot(t % i64(panels.count), "panel")
+        line = code.slot(t // i64(panels.count), "line")
+        n, oh = code.slot(line // out_h, "n"), code.slot(line % out_h, "oh")
+        top = code.slot(vertical.start(oh), "top")
+        kh_first, kh_count = vertical.taps(code, top, height, "kh")
+        low, high = horizontal.interior(code, width, out_w, "ow")
+        blocks = Blocks.cut(code, low, high, out_w, shape.rows)
+        tile = Tile(code, shape)
+        with code.loop(blocks.count, "block") as block:
+            first, pixels, inside = blocks.locate(code, block, shape.rows)
+            left = code.slot(horizontal.start(first), "left")
+
+            def run(registers: Registers, kw: Any, length: Any) -> None:
+                """One pass over kernel rows, each from tap kw over `length` input floats."""
+                with code.loop(kh_count, "kh") as j:
+                    kh = kh_first + j
+                    ih = top + kh * i64(vertical.dilation)
+                    base = (kh * i64(kernel["W"]) + kw) * i64(kernel["I"])
+                    iw = left + kw * i64(horizontal.dilation)
+                    registers.run(
+                        length,
+                        lambda r, i: x[n, ih, iw + i64(r * horizontal.stride), i],
+                        lambda v, i: packed[panel, base + i, ramp(v * shape.lanes, shape.lanes)],
+                    )
+
+            def fill(count: int, vectors: int) -> None:
+                registers = Registers(code, count, vectors, shape.lanes)
+                if horizontal.dilation == 1:
+                    run(registers, i64(0), kernel["W"] * kernel["I"])
+                else:
+                    with code.loop(kernel["W"], "kw") as kw:
+                        run(registers, kw, kernel["I"])
+                registers.spill(tile)
+
+            def fill_border(vectors: int) -> None:
+                kw_first, kw_count = horizontal.taps(code, left, width, "kw")
+                registers = Registers(code, 1, vectors, shape.lanes)
+                if horizontal.dilation == 1:
+                    run(registers, kw_first, kw_count * i64(kernel["I"]))
+                else:
+                    with code.loop(kw_count, "kw") as kw:
+                        run(registers, kw_first + kw, kernel["I"])
+                registers.spill(tile)
+
+            def fill_block(vectors: int) -> None:
+                code.branch(
+                    [
+                        (inside, lambda: by_rows(code, pixels, shape.rows, vectors, fill)),
+                        (None, lambda: fill_border(vectors)),
+                    ]
+                )
+
+            def at(r: Any) -> Sequence[Any]:
+                return n, oh, first + r
+
+            panels.fill(code, panel, fill_block)
+            panels.store(
+                code,
+                panel,
+                lambda columns: tile.store(group, pixels, at, panel * i64(shape.columns), columns),
+            )
+    params = list(group.func.params)
+    params[group.position(w)] = packed
+    return Kernel(
+        lowered(group.func, params, code.body()),
+        f"conv {kernel['H']}x{kernel['W']} {shape.rows}x{shape.columns}",
+        {group.position(w): partial(_pack, attrs["kernel_layout"], shape.columns)},
+    )
+
+
+def _pack(layout: str, columns: int, weight: np.ndarray) -> np.ndarray:
+    return pack_panels(kernel_matrix(layout, weight), columns)

@@ -1,0 +1,141 @@
+"""Matrix product with constant weights, and 1x1 convolution, which is the same thing.
+
+Output rows are all leading dims run through as one; M is symbolic and may be 0. Weights are packed
+at compile time into panels two vectors wide. One parallel loop runs over (block of rows, panel),
+panels inside, so that a block of rows stays in the first-level cache while panels stream by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.epilogue import Group
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.microkernel import (
+    Panels,
+    Registers,
+    Shape,
+    Tile,
+    by_rows,
+    pack_panels,
+    product,
+)
+from tvm_sod2.schedules.traits import Traits
+
+
+def emit_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
+    """`A[..., K] @ B[K, N]` with constant B."""
+    a, b = group.inputs
+    *batch, k, n = b.shape
+    if not group.is_constant(b):
+        return Refusal("the right operand is not constant")
+    if any(int(d) != 1 for d in batch) or len(a.shape) != len(group.output.shape):
+        return Refusal("the right operand has batches")
+    return _emit(group, int(k), int(n), traits, _matrix)
+
+
+def emit_pointwise(group: Group, traits: Traits) -> Kernel | Refusal:
+    """1x1 convolution of stride 1 without padding, channels last, constant weights."""
+    attrs = group.attrs
+    w = group.inputs[1]
+    if not group.is_constant(w):
+        return Refusal("the weights are not constant")
+    if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
+        return Refusal("grouped, or not channels-last")
+    dims = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
+    if dims["H"] != 1 or dims["W"] != 1:
+        return Refusal("not 1x1")
+    if any(s != 1 for s in attrs["strides"]) or any(p != 0 for p in attrs["padding"]):
+        return Refusal("1x1, but strided or padded")
+    reorder = partial(kernel_matrix, attrs["kernel_layout"])
+    return _emit(group, dims["I"], dims["O"], traits, reorder)
+
+
+def kernel_matrix(layout: str, weight: np.ndarray) -> np.ndarray:
+    """A convolution's weights in any layout as a matrix [KH * KW * I, O]."""
+    moved = weight.transpose([layout.index(c) for c in "HWIO"])
+    return moved.reshape(-1, moved.shape[-1])
+
+
+def _matrix(weight: np.ndarray) -> np.ndarray:
+    return weight.reshape(weight.shape[-2:])
+
+
+def _pack(matrix: Callable[[np.ndarray], np.ndarray], columns: int, w: np.ndarray) -> np.ndarray:
+    return pack_panels(matrix(w), columns)
+
+
+def _emit(
+    group: Group,
+    k: int,
+    n: int,
+    traits: Traits,
+    matrix: Callable[[np.ndarray], np.ndarray],
+) -> Kernel | Refusal:
+    if n == 0:
+        return Refusal("no output columns")
+    a, b = group.inputs
+    shape = Shape.for_columns(n, traits)
+    panels = Panels(n, shape)
+    packed = tirx.decl_buffer(panels.packed_shape(k), "float32", f"{b.name}_packed")
+    lead = list(group.output.shape)[:-1]
+    m = product(lead)
+    linear = group.row_linear()
+    code = Code()
+    blocks = (m + i64(shape.rows - 1)) // i64(shape.rows)
+    with code.loop(blocks * i64(panels.count), "t", ForKind.PARALLEL) as t:
+        first = code.slot(t // i64(panels.count) * i64(shape.rows), "first")
+        panel = code.slot(t % i64(panels.count), "panel")
+        rows = code.slot(tirx.min(m - first, i64(shape.rows)), "rows")
+        tile = Tile(code, shape)
+
+        def fill(count: int, vectors: int) -> None:
+            registers = Registers(code, count, vectors, shape.lanes)
+            registers.run(
+                k,
+                lambda r, i: a[(*_zeros(lead), first + i64(r), i) if lead else (i,)],
+                lambda v, i: packed[panel, i, ramp(v * shape.lanes, shape.lanes)],
+            )
+            registers.spill(tile)
+
+        def store(columns: int) -> None:
+            start = panel * i64(shape.columns)
+            tile.store(
+                group, rows, lambda r: row_index(code, first + r, lead, linear), start, columns
+            )
+
+        panels.fill(code, panel, lambda vectors: by_rows(code, rows, shape.rows, vectors, fill))
+        panels.store(code, panel, store)
+    params = list(group.func.params)
+    params[group.position(b)] = packed
+    return Kernel(
+        lowered(group.func, params, code.body()),
+        f"gemm {shape.rows}x{shape.columns}",
+        {group.position(b): partial(_pack, matrix, shape.columns)},
+    )
+
+
+def _zeros(lead: Sequence[Any]) -> list[Any]:
+    """Zero for all leading dims but the last, which then takes the row number.
+
+    Buffers are dense, so the row number alone is the right offset, also beyond that dim's size.
+    """
+    return [i64(0)] * (len(lead) - 1)
+
+
+def row_index(code: Code, row: Any, lead: Sequence[Any], linear: bool) -> list[Any]:
+    """The leading indices of a row: the row number alone where that will do, else taken apart."""
+    if linear:
+        return [*_zeros(lead), row] if lead else []
+    index: list[Any] = []
+    rest = row
+    for axis in range(len(lead) - 1, 0, -1):
+        index.append(code.slot(rest % lead[axis], f"at{axis}"))
+        rest = code.slot(rest // lead[axis], f"rest{axis}")
+    return [rest, *reversed(index)] if lead else []

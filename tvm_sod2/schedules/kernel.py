@@ -1,0 +1,125 @@
+"""A kernel as emitters return it, and the statement builder they write it with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.tirx import ForKind
+
+Pack = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A lowered PrimFunc with the parameters of the one it replaces.
+
+    Attributes:
+        func: the kernel; only packed parameters have a new shape.
+        name: which emitter made it, and with which tile.
+        pack: for each packed parameter, by position, how its constant is laid out anew.
+    """
+
+    func: tirx.PrimFunc
+    name: str
+    pack: Mapping[int, Pack] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an emitter does not apply."""
+
+    reason: str
+
+
+def i64(value: Any) -> Any:
+    """An int64 immediate for a Python int; expressions pass through."""
+    return tirx.IntImm("int64", value) if isinstance(value, int) else value
+
+
+def f32(value: float) -> Any:
+    """A float32 immediate."""
+    return tirx.const(value, "float32")
+
+
+def ramp(start: Any, lanes: int) -> Any:
+    """`lanes` consecutive indices; a scalar index for one lane."""
+    return i64(start) if lanes == 1 else tirx.Ramp(i64(start), i64(1), lanes)
+
+
+def splat(value: Any, lanes: int) -> Any:
+    """A scalar in every lane."""
+    return value if lanes == 1 else tirx.Broadcast(value, lanes)
+
+
+class Code:
+    """Writes TIR statements top to bottom; `with` opens loops and branches."""
+
+    def __init__(self) -> None:
+        self._open: list[list[Any]] = [[]]
+
+    def body(self) -> Any:
+        """The statement written so far at the outermost level."""
+        (statements,) = self._open
+        return _sequence(statements)
+
+    def add(self, statement: Any) -> None:
+        self._open[-1].append(statement)
+
+    def store(self, buffer: Any, value: Any, *index: Any) -> None:
+        self.add(tirx.BufferStore(buffer, value, [i64(i) for i in index]))
+
+    def buffer(self, size: int, name: str, dtype: str = "float32") -> Any:
+        """A stack buffer. Below 1024 bytes; TVM takes larger ones from the heap."""
+        made = tirx.decl_buffer([i64(size)], dtype, name)
+        self.add(tirx.AllocBuffer(made))
+        return made
+
+    def slot(self, value: Any, name: str) -> Any:
+        """Name a run-time integer.
+
+        It goes through a one-slot buffer: TVM's simplifier substitutes let-bound values and takes
+        minutes over the result, while LLVM turns the slot into a register at no cost.
+        """
+        slot = self.buffer(1, name, "int64")
+        self.store(slot, value, 0)
+        return slot[i64(0)]
+
+    @contextmanager
+    def loop(
+        self, extent: Any, name: str, kind: int = ForKind.SERIAL, start: Any = 0
+    ) -> Iterator[Any]:
+        """`for name in [start, start + extent)`; yields the loop variable."""
+        var = tirx.Var(name, "int64")
+        self._open.append([])
+        yield var
+        self.add(tirx.For(var, i64(start), i64(extent), kind, _sequence(self._open.pop())))
+
+    def branch(self, cases: Sequence[tuple[Any, Callable[[], None]]]) -> None:
+        """The first case whose condition holds; a condition None is the `else`."""
+        statement = None
+        for condition, write in reversed(cases):
+            self._open.append([])
+            write()
+            inner = _sequence(self._open.pop())
+            statement = inner if condition is None else tirx.IfThenElse(condition, inner, statement)
+        self.add(statement)
+
+
+def _sequence(statements: list[Any]) -> Any:
+    if not statements:
+        return tirx.Evaluate(tirx.const(0, "int32"))
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
+
+
+def lowered(func: tirx.PrimFunc, params: Sequence[Any], body: Any) -> tirx.PrimFunc:
+    """`func` with new parameters and a loop body that needs no schedule any more."""
+    attrs = {k: v for k, v in dict(func.attrs or {}).items() if k not in ("s_tir",)}
+    made = tirx.PrimFunc(params, body)
+    for key, value in attrs.items():
+        made = made.with_attr(key, value)
+    return made.with_attr({"tirx.noalias": True, "tirx.is_scheduled": True})

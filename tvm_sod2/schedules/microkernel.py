@@ -1,0 +1,216 @@
+"""The register tile every dense kernel is made of.
+
+A tile is `rows` x `vectors` accumulators. Each step of the reduction loads the panel's vectors
+once, broadcasts one scalar for each row and multiplies and adds. When a tile has too few accumulators to
+cover the latency of FMA, the reduction is dealt out to several chains that are added at the end.
+The finished tile goes through a stack buffer, so that the epilogue is one loop over rows, whatever
+the number of rows: it is generated once instead of once for each version of the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.epilogue import Group
+from tvm_sod2.schedules.kernel import Code, f32, i64, ramp, splat
+from tvm_sod2.schedules.traits import Traits
+
+# FMAs that must be in flight to hide their latency: 4 cycles on two ports.
+IN_FLIGHT = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A tile's largest shape on a target: `rows` x (`vectors` of `lanes`)."""
+
+    rows: int
+    vectors: int
+    lanes: int
+
+    @property
+    def columns(self) -> int:
+        return self.vectors * self.lanes
+
+    @staticmethod
+    def for_columns(columns: int, traits: Traits) -> Shape:
+        """Two vectors wide where there are columns for it, with as many rows as registers hold."""
+        lanes = traits.lanes("float32")
+        vectors = 2 if columns > lanes else 1
+        # Beside the accumulators: the panel's vectors, and the broadcast row element.
+        rows = min(12, (traits.vector_registers - 2 - 1) // 2)
+        return Shape(rows - rows % 2, vectors, lanes)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """`n` output columns cut into panels of a tile's width; the last may be narrower."""
+
+    n: int
+    shape: Shape
+
+    @property
+    def count(self) -> int:
+        return -(-self.n // self.shape.columns)
+
+    def packed_shape(self, k: int) -> list[Any]:
+        """Shape of the weights that `pack_panels` makes for a reduction over k."""
+        return [i64(self.count), i64(k), i64(self.shape.columns)]
+
+    def fill(self, code: Code, panel: Any, write: Callable[[int], None]) -> None:
+        """Write code for each number of vectors that a panel may need."""
+        tail = -(-(self.n % self.shape.columns) // self.shape.lanes)
+        self._choose(code, panel, self.shape.vectors, tail, write)
+
+    def store(self, code: Code, panel: Any, write: Callable[[int], None]) -> None:
+        """Write code for each number of columns that a panel may have."""
+        self._choose(code, panel, self.shape.columns, self.n % self.shape.columns, write)
+
+    def _choose(
+        self, code: Code, panel: Any, full: int, tail: int, write: Callable[[int], None]
+    ) -> None:
+        whole = self.n // self.shape.columns
+        if whole == 0:
+            write(tail)
+        elif tail in (0, full):
+            write(full)
+        else:
+            code.branch([(panel < i64(whole), lambda: write(full)), (None, lambda: write(tail))])
+
+
+def by_rows(
+    code: Code, rows: Any, most: int, vectors: int, fill: Callable[[int, int], None]
+) -> None:
+    """One version of `fill(count, vectors)` for each number of rows up to `most`, full one first.
+
+    No version carries a predicate.
+    """
+    cases = [(rows == i64(count), partial(fill, count, vectors)) for count in range(most, 1, -1)]
+    code.branch([*cases, (None, partial(fill, 1, vectors))])
+
+
+class Tile:
+    """A finished tile on the stack, one buffer for each column of vectors."""
+
+    def __init__(self, code: Code, shape: Shape) -> None:
+        self.code = code
+        self.shape = shape
+        self.parts = [
+            code.buffer(shape.rows * shape.lanes, f"tile{v}") for v in range(shape.vectors)
+        ]
+
+    def store(
+        self, group: Group, rows: Any, at: Callable[[Any], Sequence[Any]], start: Any, columns: int
+    ) -> None:
+        """Apply the epilogue to the first `rows` rows and `columns` columns and store them.
+
+        `at` gives the leading output indices of a row, `start` the output column of column 0.
+        """
+        code = self.code
+        with code.loop(rows, "r") as r:
+            lead = [*at(r)]
+            for first, width in pieces(columns, self.shape.lanes):
+                part, offset = divmod(first, self.shape.lanes)
+                with code.loop(width, "j", ForKind.VECTORIZED) as j:
+                    register = self.parts[part][r * i64(self.shape.lanes) + i64(offset) + j]
+                    index = [*lead, start + i64(first) + j]
+                    code.store(group.output, group.stored(register, index), *index)
+
+
+class Registers:
+    """Zeroed accumulators of `rows` x `vectors`, to be fed by `run` and then spilled to a tile."""
+
+    def __init__(self, code: Code, rows: int, vectors: int, lanes: int) -> None:
+        self.code, self.rows, self.vectors, self.lanes = code, rows, vectors, lanes
+        self.chains = max(1, IN_FLIGHT // (rows * vectors))
+        # One small buffer each: LLVM keeps these, and only these, in registers.
+        self.sums = [
+            [
+                [code.buffer(lanes, f"sum{r}_{v}_{c}") for c in range(self.chains)]
+                for v in range(vectors)
+            ]
+            for r in range(rows)
+        ]
+        for r in range(rows):
+            for v in range(vectors):
+                for total in self.sums[r][v]:
+                    code.store(total, splat(f32(0.0), lanes), ramp(0, lanes))
+
+    def run(
+        self,
+        length: Any,
+        data: Callable[[int, Any], Any],
+        weight: Callable[[int, Any], Any],
+        start: Any = 0,
+    ) -> None:
+        """Add `data(row, k) * weight(vector, k)` for k in [start, start + length)."""
+        code, start = self.code, i64(start)
+        chains = self.chains if isinstance(length, int) else i64(self.chains)
+        whole, rest = length // chains, length % chains
+        with code.loop(whole, "k") as k:
+            for c in range(self.chains):
+                self._step(start + k * i64(self.chains) + i64(c), c, data, weight)
+        if self.chains > 1 and not (isinstance(rest, int) and rest == 0):
+            with code.loop(rest, "k") as k:
+                self._step(start + i64(whole * chains) + k, 0, data, weight)
+
+    def _step(
+        self,
+        k: Any,
+        chain: int,
+        data: Callable[[int, Any], Any],
+        weight: Callable[[int, Any], Any],
+    ) -> None:
+        lanes = ramp(0, self.lanes)
+        panel = [weight(v, k) for v in range(self.vectors)]
+        for r in range(self.rows):
+            scalar = splat(data(r, k), self.lanes)
+            for v in range(self.vectors):
+                total = self.sums[r][v][chain]
+                self.code.store(total, total[lanes] + scalar * panel[v], lanes)
+
+    def spill(self, tile: Tile) -> None:
+        """Add up the chains and put the tile on the stack."""
+        lanes = ramp(0, self.lanes)
+        for r in range(self.rows):
+            for v in range(self.vectors):
+                value = self.sums[r][v][0][lanes]
+                for other in self.sums[r][v][1:]:
+                    value = value + other[lanes]
+                self.code.store(tile.parts[v], value, ramp(r * self.lanes, self.lanes))
+
+
+def pieces(columns: int, lanes: int) -> list[tuple[int, int]]:
+    """Split columns into (first, width): whole vectors, then halves, down to single lanes.
+
+    BufferStore takes no predicate, and activations are dense, so a tail is stored in pieces.
+    """
+    split, first, width = [], 0, lanes
+    while first < columns:
+        while width > columns - first:
+            width //= 2
+        split.append((first, width))
+        first += width
+    return split
+
+
+def pack_panels(matrix: np.ndarray, columns: int) -> np.ndarray:
+    """Lay out weights [K, N] as panels [ceil(N / columns), K, columns], zeros beyond N."""
+    k, n = matrix.shape
+    panels = -(-n // columns)
+    padded = np.zeros((k, panels * columns), matrix.dtype)
+    padded[:, :n] = matrix
+    return np.ascontiguousarray(padded.reshape(k, panels, columns).transpose(1, 0, 2))
+
+
+def product(dims: Sequence[Any]) -> Any:
+    """The product of dims as an int64 expression; 1 for none."""
+    total: Any = i64(1)
+    for dim in dims:
+        total = total * dim
+    return total
