@@ -8,12 +8,13 @@ arrives, while ONNX's names can still be traced, and again once RDP has found th
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
 import tvm
 from tvm import relax
 
 from tvm_sod2.errors import Sod2Error
+from tvm_sod2.memory.text import to_python
 from tvm_sod2.signature import Dim, Signature, Value
 
 FUNCTION = "sod2_metadata"
@@ -38,11 +39,18 @@ def record_signature(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.
 
 @tvm.transform.module_pass(opt_level=0, name="EmitMetadata")
 def emit_metadata(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-    """Add the function ``sod2_metadata`` from the attributes of ``main``, where it has a record."""
+    """Add the function ``sod2_metadata``: the recorded signature and the arena planned since.
+
+    It may run at any point after the arena is planned, for it reads only attributes of ``main``;
+    a module without a record is left alone.
+    """
     main = _main(mod)
     if main is None or SIGNATURE_ATTR not in (main.attrs or {}):
         return mod
-    text = relax.Function([], tvm.ir.StringImm(describe(mod).to_json()), relax.AnyType())
+    recorded = Signature.from_json(str(main.attrs[SIGNATURE_ATTR]))
+    complete = replace(recorded, arena_bytes=str(main.attrs.get(ARENA_ATTR, "")))
+    body = relax.BlockBuilder().normalize(relax.SeqExpr([], tvm.ir.StringImm(complete.to_json())))
+    text = relax.Function([], body, relax.AnyType())
     mod = mod.clone()
     mod[FUNCTION] = text.with_attr("global_symbol", FUNCTION)
     return mod
@@ -67,7 +75,6 @@ def describe(mod: tvm.IRModule) -> Signature:
     return Signature(
         inputs=tuple(_value(n, v.ty) for n, v in zip(inputs, params, strict=False)),
         outputs=tuple(_value(n, ty) for n, ty in zip(outputs, results, strict=True)),
-        arena_bytes=str(attrs.get(ARENA_ATTR, "")),
     )
 
 
@@ -123,7 +130,9 @@ def _value(name: str, ty: tvm.ir.Type) -> Value:
 
 
 def _dim(expr: tvm.ir.Expr) -> Dim:
-    """A dim as TVM prints it, less the script's marks: ``w // T.int64(8)`` is ``w // 8``."""
     if isinstance(expr, tvm.tirx.IntImm):
         return int(expr)
-    return re.sub(r"T\.int\d+\((-?\d+)\)", r"\1", str(expr)).replace("T.", "")
+    try:
+        return to_python(expr)
+    except TypeError:  # beyond Python's operators; names and constants can still be read
+        return str(expr)
