@@ -173,7 +173,7 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
             panels.store(
                 code,
                 panel,
-                lambda columns: tile.store(group, pixels, at, panel * i64(shape.columns), columns),
+                partial(tile.store, group, pixels, at, panel * i64(shape.columns)),
             )
     params = list(group.func.params)
     params[group.position(w)] = packed

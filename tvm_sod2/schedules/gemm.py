@@ -16,7 +16,7 @@ from tvm import tirx
 from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp, unravel
 from tvm_sod2.schedules.microkernel import (
     Panels,
     Registers,
@@ -133,9 +133,4 @@ def row_index(code: Code, row: Any, lead: Sequence[Any], linear: bool) -> list[A
     """The leading indices of a row: the row number alone where that will do, else taken apart."""
     if linear:
         return [*_zeros(lead), row] if lead else []
-    index: list[Any] = []
-    rest = row
-    for axis in range(len(lead) - 1, 0, -1):
-        index.append(code.slot(rest % lead[axis], f"at{axis}"))
-        rest = code.slot(rest // lead[axis], f"rest{axis}")
-    return [rest, *reversed(index)] if lead else []
+    return unravel(code, row, lead)

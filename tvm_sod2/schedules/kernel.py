@@ -123,3 +123,12 @@ def lowered(func: tirx.PrimFunc, params: Sequence[Any], body: Any) -> tirx.PrimF
     for key, value in attrs.items():
         made = made.with_attr(key, value)
     return made.with_attr({"tirx.noalias": True, "tirx.is_scheduled": True})
+
+
+def unravel(code: Code, number: Any, dims: Sequence[Any]) -> list[Any]:
+    """The index, one run-time integer for each dim, of an element's number in row-major order."""
+    index: list[Any] = []
+    for axis in range(len(dims) - 1, 0, -1):
+        index.append(code.slot(number % dims[axis], f"at{axis}"))
+        number = code.slot(number // dims[axis], f"rest{axis}")
+    return [code.slot(number, "at0"), *reversed(index)] if dims else []

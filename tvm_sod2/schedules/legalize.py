@@ -167,6 +167,7 @@ def _conv2d_transpose(bb: relax.BlockBuilder, call: Any) -> Any:
             attrs={
                 "sod2.anchor": "conv2d_transpose",
                 "sod2.strides": [sh, sw],
+                "sod2.output_padding": _ints(attrs.output_padding),
                 "sod2.padding": [top, left, bottom, right],
                 "sod2.dilation": [dh, dw],
                 "sod2.groups": groups,
@@ -178,7 +179,7 @@ def _conv2d_transpose(bb: relax.BlockBuilder, call: Any) -> Any:
     return bb.call_te(conv2d_transpose, *call.args, primfunc_name_hint="conv2d_transpose")
 
 
-def _batch_index(dims: Sequence[Any], index: Sequence[Any]) -> list[Any]:
+def broadcast_index(dims: Sequence[Any], index: Sequence[Any]) -> list[Any]:
     """Indices of a broadcast operand's batch dims, aligned to the right; 0 where its dim is 1."""
     tail = index[len(index) - len(dims) :]
     zero = tirx.const(0, "int64")
@@ -200,8 +201,8 @@ def _matmul(bb: relax.BlockBuilder, call: Any) -> Any:
 
         def compute(*index: Any) -> Any:
             *batch, m, n = index
-            left = a(*_batch_index(a.shape[:-2], batch), m, k)
-            right = b(*_batch_index(b.shape[:-2], batch), k, n)
+            left = a(*broadcast_index(a.shape[:-2], batch), m, k)
+            right = b(*broadcast_index(b.shape[:-2], batch), k, n)
             return te.sum(left * right, axis=k)
 
         return te.compute(

@@ -1,10 +1,10 @@
 """The register tile every dense kernel is made of.
 
 A tile is `rows` x `vectors` accumulators. Each step of the reduction loads the panel's vectors
-once, broadcasts one scalar for each row and multiplies and adds. When a tile has too few accumulators to
-cover the latency of FMA, the reduction is dealt out to several chains that are added at the end.
-The finished tile goes through a stack buffer, so that the epilogue is one loop over rows, whatever
-the number of rows: it is generated once instead of once for each version of the tile.
+once, broadcasts one scalar for each row and multiplies and adds. When a tile has too few
+accumulators to cover the latency of FMA, the reduction is dealt out to several chains that are
+added at the end. The finished tile goes through a stack buffer, so that the epilogue is one loop
+over rows, whatever the number of rows: it is generated once instead of once for each version.
 """
 
 from __future__ import annotations

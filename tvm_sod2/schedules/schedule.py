@@ -14,19 +14,23 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tvm_sod2.errors import BuildError
 from tvm_sod2.schedules.conv2d import emit_conv2d
+from tvm_sod2.schedules.conv_transpose import emit_conv2d_transpose
+from tvm_sod2.schedules.depthwise import emit_depthwise
 from tvm_sod2.schedules.epilogue import Group, read_group
 from tvm_sod2.schedules.gemm import emit_matmul, emit_pointwise
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
 from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.rules import RULES
+from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
 
 Emitter = Callable[[Group, Traits], Kernel | Refusal]
 
 # The emitters of each kind of anchor, best first.
 EMITTERS: dict[str, tuple[Emitter, ...]] = {
-    "matmul": (emit_matmul,),
-    "conv2d": (emit_pointwise, emit_conv2d),
+    "matmul": (emit_matmul, emit_runtime_matmul),
+    "conv2d_transpose": (emit_conv2d_transpose,),
+    "conv2d": (emit_depthwise, emit_pointwise, emit_conv2d),
 }
 
 # The attribute that says which kernel a PrimFunc got, and why no better one.

@@ -1,0 +1,139 @@
+"""Transposed convolution whose kernel is its stride, as in segmentation heads that double an image.
+
+No two taps meet in one output pixel, so each tap is a 1x1 convolution that writes every stride-th
+pixel. With few output channels all taps share one panel of columns, and a tile's finished rows,
+which lie side by side in each output row, are stored as one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.epilogue import Group
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.microkernel import (
+    Panels,
+    Registers,
+    Shape,
+    Tile,
+    by_rows,
+    pack_panels,
+    pieces,
+)
+from tvm_sod2.schedules.traits import Traits
+
+
+def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
+    """Ungrouped, unpadded, undilated, kernel size equal to stride, constant weights."""
+    attrs = group.attrs
+    x, w = group.inputs
+    if not group.is_constant(w):
+        return Refusal("the weights are not constant")
+    if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
+        return Refusal("grouped, or not channels-last")
+    dims = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
+    kernel = [dims["H"], dims["W"]]
+    plain = all(int(p) == 0 for p in (*attrs["padding"], *attrs["output_padding"]))
+    if kernel != [int(s) for s in attrs["strides"]] or not plain or 0 in dims.values():
+        return Refusal("the kernel is not the stride, or there is padding")
+    if any(int(d) != 1 for d in attrs["dilation"]):
+        return Refusal("dilated")
+    lanes = traits.lanes("float32")
+    taps = kernel[0] * kernel[1]
+    together = taps * dims["O"] <= lanes
+    columns = taps * dims["O"] if together else dims["O"]
+    shape = Shape.for_columns(columns, traits)
+    panels = Panels(columns, shape)
+    passes = 1 if together else taps
+    count = passes * panels.count
+    packed = tirx.decl_buffer(
+        [i64(count), i64(dims["I"]), i64(shape.columns)], "float32", f"{w.name}_packed"
+    )
+    batch, height, width = list(x.shape)[:3]
+    blocks = (width + i64(shape.rows - 1)) // i64(shape.rows)
+    code = Code()
+    with code.loop(batch * height * i64(count), "t", ForKind.PARALLEL) as t:
+        part, line = code.slot(t % i64(count), "part"), code.slot(t // i64(count), "line")
+        n, h = code.slot(line // height, "n"), code.slot(line % height, "h")
+        panel = code.slot(part % i64(panels.count), "panel")
+        tap = code.slot(part // i64(panels.count), "tap")
+        kh, kw = tap // i64(kernel[1]), tap % i64(kernel[1])
+        oh = code.slot(h * i64(kernel[0]) + kh, "oh")
+        tile = Tile(code, shape)
+        with code.loop(blocks, "block") as block:
+            first = code.slot(block * i64(shape.rows), "first")
+            rows = code.slot(tirx.min(width - first, i64(shape.rows)), "rows")
+
+            def fill(count: int, vectors: int) -> None:
+                registers = Registers(code, count, vectors, shape.lanes)
+                registers.run(
+                    dims["I"],
+                    lambda r, i: x[n, h, first + i64(r), i],
+                    lambda v, i: packed[part, i, ramp(v * shape.lanes, shape.lanes)],
+                )
+                registers.spill(tile)
+
+            def at(r: Any) -> Sequence[Any]:
+                return n, oh, (first + r) * i64(kernel[1]) + kw
+
+            panels.fill(code, panel, lambda v: by_rows(code, rows, shape.rows, v, fill))
+            if together:
+                for j in range(kernel[0]):
+                    run = _Run(kernel[1], dims["O"], j * kernel[1] * dims["O"])
+                    run.store(group, tile, rows, (n, oh + i64(j)), first)
+            else:
+                store = partial(tile.store, group, rows, at, panel * i64(shape.columns))
+                panels.store(code, panel, store)
+    params = list(group.func.params)
+    params[group.position(w)] = packed
+    return Kernel(
+        lowered(group.func, params, code.body()),
+        f"transposed conv {kernel[0]}x{kernel[1]} {shape.rows}x{shape.columns}",
+        {group.position(w): partial(_pack, attrs["kernel_layout"], shape.columns, together)},
+    )
+
+
+class _Run:
+    """`width` taps of `channels` columns from column `first`: one run of output for each row."""
+
+    def __init__(self, width: int, channels: int, first: int) -> None:
+        self.width, self.channels, self.first = width, channels, first
+
+    def store(self, group: Group, tile: Tile, rows: Any, lead: tuple[Any, Any], pixel: Any) -> None:
+        """Store `rows` rows of a tile from input pixel `pixel` on, a full tile in vectors."""
+        length, lanes = self.width * self.channels, tile.shape.lanes
+        code = tile.code
+
+        def store(start: Any, width: int) -> None:
+            with code.loop(width, "j", ForKind.VECTORIZED) as j:
+                e = start + j
+                at = e // i64(length) * i64(lanes) + i64(self.first) + e % i64(length)
+                column = pixel * i64(self.width) + e // i64(self.channels)
+                index = [*lead, column, e % i64(self.channels)]
+                code.store(group.output, group.stored(tile.parts[0][at], index), *index)
+
+        def full() -> None:
+            for start, width in pieces(tile.shape.rows * length, lanes):
+                store(i64(start), width)
+
+        def partly() -> None:
+            with code.loop(rows * i64(length), "e") as e:
+                store(e, 1)
+
+        code.branch([(rows == i64(tile.shape.rows), full), (None, partly)])
+
+
+def _pack(layout: str, columns: int, together: bool, weight: np.ndarray) -> np.ndarray:
+    """[panels, I, columns], panels of one tap side by side; taps in one panel if `together`."""
+    moved = weight.transpose([layout.index(c) for c in "HWIO"])
+    kh, kw, inputs, outputs = moved.shape
+    if together:
+        return pack_panels(moved.transpose(2, 0, 1, 3).reshape(inputs, -1), columns)
+    taps = moved.reshape(kh * kw, inputs, outputs)
+    return np.concatenate([pack_panels(tap, columns) for tap in taps])

@@ -1,0 +1,77 @@
+"""Matrix product of two run-time operands, e.g. both products of attention; any dim symbolic.
+
+Nothing is packed: rows of B are read as vectors where they lie. Column panels have one static
+width, and the last one is moved left until it ends at column N, so that no vector leaves its row;
+columns covered twice are computed twice to the same value. The width is the largest of a few that N
+reaches, chosen at run time where N is symbolic. Tiles are six rows high: with a run-time K, more
+row pointers would not fit the scalar registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.epilogue import Group
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp, unravel
+from tvm_sod2.schedules.legalize import broadcast_index
+from tvm_sod2.schedules.microkernel import Registers, Shape, Tile, by_rows, product
+from tvm_sod2.schedules.traits import Traits
+
+ROWS = 6
+
+
+def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
+    """`A[..., M, K] @ B[..., K, N]`, batch dims broadcast."""
+    n = group.output.shape[-1]
+    lanes = traits.lanes("float32")
+    widths = [Shape(ROWS, 2, lanes), Shape(ROWS, 1, max(lanes // 2, 1)), Shape(ROWS, 1, 1)]
+    if isinstance(n, tirx.IntImm):
+        widths.insert(1, Shape(ROWS, 1, lanes))
+        fitting = [s for s in widths if s.columns <= max(int(n), 1)]
+        widths = fitting[:1]
+    code = Code()
+    write = [partial(_emit_width, code, group, shape) for shape in widths]
+    *wide, last = list(zip(widths, write, strict=True))
+    code.branch([*((n >= i64(shape.columns), w) for shape, w in wide), (None, last[1])])
+    tiles = "/".join(f"{s.rows}x{s.columns}" for s in widths)
+    return Kernel(lowered(group.func, group.func.params, code.body()), f"run-time gemm {tiles}")
+
+
+def _emit_width(code: Code, group: Group, shape: Shape) -> None:
+    """The whole product with panels of one width, which N reaches."""
+    a, b = group.inputs
+    *batch, m, n = group.output.shape
+    k = a.shape[-1]
+    blocks = (m + i64(shape.rows - 1)) // i64(shape.rows)
+    panels = (n + i64(shape.columns - 1)) // i64(shape.columns)
+    with code.loop(product(batch) * blocks * panels, "t", ForKind.PARALLEL) as t:
+        start = code.slot(
+            tirx.min(t % panels * i64(shape.columns), n - i64(shape.columns)), "start"
+        )
+        block = code.slot(t // panels, "block")
+        first = code.slot(block % blocks * i64(shape.rows), "first")
+        rows = code.slot(tirx.min(m - first, i64(shape.rows)), "rows")
+        at = unravel(code, block // blocks, batch)
+        at_a = broadcast_index(list(a.shape)[:-2], at)
+        at_b = broadcast_index(list(b.shape)[:-2], at)
+        tile = Tile(code, shape)
+
+        def fill(count: int, vectors: int) -> None:
+            registers = Registers(code, count, vectors, shape.lanes)
+            registers.run(
+                int(k) if isinstance(k, tirx.IntImm) else k,
+                lambda r, i: a[(*at_a, first + i64(r), i)],
+                lambda v, i: b[(*at_b, i, ramp(start + i64(v * shape.lanes), shape.lanes))],
+            )
+            registers.spill(tile)
+
+        def lead(r: Any) -> Sequence[Any]:
+            return *at, first + r
+
+        by_rows(code, rows, shape.rows, shape.vectors, fill)
+        tile.store(group, rows, lead, start, shape.columns)
