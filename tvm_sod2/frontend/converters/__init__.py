@@ -1,0 +1,46 @@
+"""The table of converters: ONNX operator name -> function that emits it."""
+
+from __future__ import annotations
+
+from tvm_sod2.frontend.context import Converter
+from tvm_sod2.frontend.converters import (
+    activation,
+    arithmetic,
+    control,
+    conv,
+    gather,
+    logic,
+    matmul,
+    movement,
+    norm,
+    pad,
+    pool,
+    reduce,
+    resize,
+    shape,
+    slicing,
+)
+
+CONVERTERS: dict[str, Converter] = {
+    name: converter
+    for family in (
+        activation,
+        arithmetic,
+        control,
+        conv,
+        gather,
+        logic,
+        matmul,
+        movement,
+        norm,
+        pad,
+        pool,
+        reduce,
+        resize,
+        shape,
+        slicing,
+    )
+    for name, converter in family.CONVERTERS.items()
+}
+
+__all__ = ["CONVERTERS"]

@@ -1,0 +1,106 @@
+"""Constants, and operators that pass values on or choose which part of the model runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from tvm import relax
+from tvm.relax import Expr
+from tvm.relax import op as R
+
+from tvm_sod2.frontend.constants import const
+from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.dims import is_same
+
+Attrs = dict[str, Any]
+Inputs = list[Any]
+
+
+def _constant(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    for key, dtype in (
+        ("value", None),
+        ("value_float", "float32"),
+        ("value_floats", "float32"),
+        ("value_int", "int64"),
+        ("value_ints", "int64"),
+    ):
+        if key in attrs:
+            return const(np.asarray(attrs[key], dtype))
+    raise c.error(f"a constant given by {', '.join(attrs) or 'nothing'} cannot be imported")
+
+
+def _identity(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    return inputs[0]
+
+
+def _dropout(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+    x = inputs[0]
+    training = c.constant(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else False
+    ratio = c.constant(inputs[1]) if len(inputs) > 1 and inputs[1] is not None else 0.5
+    if training is None or (training and (ratio is None or ratio > 0)):
+        raise c.error("training mode cannot be imported; export the model for inference")
+    if len(c.node.output) == 1:
+        return [x]
+    mask = const(True, "bool" if c.opset >= 10 else c.dtype(x))
+    return [x, R.broadcast_to(mask, relax.ShapeExpr(c.dims(x)))]
+
+
+def _arm(c: Context, graph: onnx.GraphProto) -> relax.SeqExpr:
+    c.bb._begin_binding_block()
+    outputs = c.import_arm(graph)
+    result = outputs[0] if len(outputs) == 1 else c.bb.normalize(relax.Tuple(outputs))
+    if not isinstance(result, relax.Var):
+        result = c.bb.emit(result)
+    return relax.SeqExpr([c.bb._end_block()], result)
+
+
+def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+    arms = [attrs["then_branch"], attrs["else_branch"]]
+    chosen = c.constant(inputs[0])
+    if chosen is not None:
+        return c.import_arm(arms[0 if chosen.item() else 1])
+    condition = c.reshape(inputs[0], [])
+    blocks = [_arm(c, arm) for arm in arms]
+    tys = [_fields(block.body.ty) for block in blocks]
+    outputs = list(c.node.output)
+    if len(tys[0]) != len(tys[1]):
+        raise c.error(f"its arms return {len(tys[0])} and {len(tys[1])} values")
+    result = c.emit(relax.If(condition, *blocks))
+    parts = (
+        [result]
+        if len(tys[0]) == 1
+        else [relax.TupleGetItem(result, i) for i in range(len(tys[0]))]
+    )
+    return [
+        c.emit(part, _merge(c, name, a, b), name)
+        for part, name, a, b in zip(parts, outputs, *tys, strict=True)
+    ]
+
+
+def _fields(ty: Any) -> list[Any]:
+    return list(ty.fields) if isinstance(ty, relax.TupleType) else [ty]
+
+
+def _merge(c: Context, name: str, a: Any, b: Any) -> list[Dim]:
+    """Return the dims that both arms agree on, with a fresh symbol where they do not."""
+    if str(a.dtype) != str(b.dtype):
+        raise c.error(f"its arms give {name!r} as {a.dtype} and as {b.dtype}")
+    if a.ndim != b.ndim:
+        raise c.error(
+            f"its arms give {name!r} with rank {a.ndim} and {b.ndim}; the rank must not depend "
+            "on the data: reshape both to one rank"
+        )
+    return [
+        x if is_same(x, y) else c.module.symbols.fresh(f"{name}_d{axis}")
+        for axis, (x, y) in enumerate(zip(a.shape.values, b.shape.values, strict=True))
+    ]
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Constant": _constant,
+    "Dropout": _dropout,
+    "Identity": _identity,
+    "If": _if,
+}

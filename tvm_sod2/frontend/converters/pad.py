@@ -1,0 +1,122 @@
+"""Padding. Pads that depend on the data are symbols of the result's dims, like any other shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.relax import Expr
+from tvm.relax import op as R
+
+from tvm_sod2.frontend.constants import const
+from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.dims import expr
+
+Attrs = dict[str, Any]
+Inputs = list[Any]
+
+
+def pad_constant(c: Context, x: Expr, before: list[Dim], after: list[Dim], value: Expr) -> Expr:
+    """Emit ``x`` with ``before[i]`` and ``after[i]`` elements of ``value`` around axis i.
+
+    Relax's own pad wants integers; others become a concatenation with filled tensors.
+    """
+    x = _cropped(c, x, before, after)
+    before, after = ([_positive(pad) for pad in pads] for pads in (before, after))
+    number = c.constant(value)
+    if number is not None and all(isinstance(pad, int) for pad in before + after):
+        if not any(before + after):
+            return x
+        widths = [width for pair in zip(before, after, strict=True) for width in pair]
+        return c.emit(R.nn.pad(x, widths, "constant", number.item()))
+    for axis, pair in enumerate(zip(before, after, strict=True)):
+        dims = c.dims(x)
+        blocks = [
+            c.emit(R.full(relax.ShapeExpr([*dims[:axis], pad, *dims[axis + 1 :]]), value))
+            if pad is not None
+            else x
+            for pad in (pair[0], None, pair[1])
+            if pad is None or not isinstance(pad, int) or pad
+        ]
+        if len(blocks) > 1:
+            x = c.emit(R.concat(blocks, axis))
+    return x
+
+
+def _positive(pad: Dim) -> Dim:
+    return max(pad, 0) if isinstance(pad, int) else pad
+
+
+def _cropped(c: Context, x: Expr, before: list[Dim], after: list[Dim]) -> Expr:
+    """Emit what negative pads leave of ``x``."""
+    cut = [
+        axis
+        for axis, pair in enumerate(zip(before, after, strict=True))
+        if any(isinstance(pad, int) and pad < 0 for pad in pair)
+    ]
+    if not cut:
+        return x
+    dims = c.dims(x)
+    begins = [-min(before[i], 0) if isinstance(before[i], int) else 0 for i in cut]
+    ends = [dims[i] + (min(after[i], 0) if isinstance(after[i], int) else 0) for i in cut]
+    return c.emit(R.strided_slice(x, cut, begins, ends, [1] * len(cut), assume_inbound=True))
+
+
+def _source_index(c: Context, mode: str, x: Expr, axis: int, before: Dim, after: Dim) -> Expr:
+    """Return for each position of the padded axis the position in ``x`` that it repeats."""
+    size = c.dims(x)[axis]
+    place = c.emit(R.subtract(c.iota(before + size + after), _number(c, before)))
+    count = _number(c, size)
+    last = c.emit(R.subtract(count, c.ints(1)))
+    if mode == "edge":
+        return c.emit(R.minimum(c.emit(R.maximum(place, c.ints(0))), last))
+    if mode == "wrap":
+        return c.emit(R.floor_mod(place, count))
+    # Reflection is a triangle wave of period 2 (size - 1); a single element reflects into itself.
+    period = c.emit(R.maximum(c.emit(R.multiply(last, c.ints(2))), c.ints(1)))
+    phase = c.emit(R.floor_mod(place, period))
+    return c.emit(R.minimum(phase, c.emit(R.subtract(period, phase))))
+
+
+def _number(c: Context, dim: Dim) -> Expr:
+    """Return a dim as an int64 tensor that broadcasts."""
+    if isinstance(dim, int):
+        return c.ints(dim)
+    return c.emit(R.shape_to_tensor(relax.ShapeExpr([expr(dim)])))
+
+
+def _pad(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x, rank, mode = inputs[0], c.rank(inputs[0]), attrs.get("mode", "constant")
+    given = inputs[3] if len(inputs) > 3 else None
+    if given is None:
+        axes = list(range(rank))
+    else:
+        axes = [c.axis(int(axis), rank) for axis in c.require_constant(given, "axes")]
+    if len(inputs) > 1:
+        pads = c.symbols_of(inputs[1], 2 * len(axes), f"{c.hint}_pads")
+    else:
+        pads = attrs["pads" if c.opset > 1 else "paddings"]
+    if len(pads) != 2 * len(axes):
+        raise c.error(f"{len(pads)} pads for {len(axes)} axes")
+    before: list[Dim] = [0] * rank
+    after: list[Dim] = [0] * rank
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = pads[i], pads[len(axes) + i]
+    if mode == "constant":
+        if len(inputs) > 2 and inputs[2] is not None:
+            value = c.reshape(inputs[2], [])
+        else:
+            value = const(np.asarray(attrs.get("value", 0)).astype(c.dtype(x)))
+        return pad_constant(c, x, before, after, value)
+    x = _cropped(c, x, before, after)
+    for axis in range(rank):
+        first, last = _positive(before[axis]), _positive(after[axis])
+        if isinstance(first, int) and isinstance(last, int) and first == last == 0:
+            continue
+        index = _source_index(c, mode, x, axis, first, last)
+        x = c.take(x, index, axis)
+    return x
+
+
+CONVERTERS: dict[str, Converter] = {"Pad": _pad}

@@ -1,0 +1,157 @@
+"""Slices and splits, with ONNX's clamping of indices."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.relax import Expr
+from tvm.relax import op as R
+
+from tvm_sod2.frontend.constants import const
+from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.dims import ceildiv, is_same, maximum, minimum, simplify
+
+Attrs = dict[str, Any]
+Inputs = list[Any]
+
+
+def _clamped(index: int, size: Dim, low: int, high: Dim) -> Dim:
+    """Return a constant index counted from the front and clamped to [low, high]."""
+    if index >= 0:
+        return minimum(index, high) if isinstance(high, int) or index else 0
+    return maximum(simplify(size + index), low)
+
+
+def _range_of(start: int, end: int, step: int, size: Dim) -> tuple[Dim, Dim]:
+    """Return begin and end of a slice in the direction of the step: 0 <= begin <= end <= size.
+
+    For a negative step both count from the last element backwards.
+    """
+    if step > 0:
+        begin, stop = _clamped(start, size, 0, size), _clamped(end, size, 0, size)
+    else:
+        # In ONNX start clamps to [0, size - 1] and end to [-1, size - 1].
+        last = size - 1
+        first = _clamped(start, size, -1, last)
+        until = _clamped(end, size, -1, last)
+        begin, stop = simplify(last - first), simplify(last - until)
+    return begin, maximum(begin, stop)
+
+
+def _known(
+    c: Context, x: Expr, starts: list[int], ends: list[int], axes: list[int], steps: list[int]
+) -> Expr:
+    sizes = [c.dims(x)[axis] for axis in axes]
+    if any(step < 0 for step in steps):
+        for axis, step in zip(axes, steps, strict=True):
+            x = c.emit(R.flip(x, axis)) if step < 0 else x
+    ranges = [_range_of(*args) for args in zip(starts, ends, steps, sizes, strict=True)]
+    strides = [abs(step) for step in steps]
+    return _strided(c, x, axes, ranges, strides)
+
+
+def _strided(
+    c: Context, x: Expr, axes: list[int], ranges: list[tuple[Dim, Dim]], strides: list[int]
+) -> Expr:
+    dims = c.dims(x)
+    whole = zip(axes, ranges, strides, strict=True)
+    if all(step == 1 and is_same(r[0], 0) and is_same(r[1], dims[a]) for a, r, step in whole):
+        return x
+    begins, ends = ([pair[i] for pair in ranges] for i in range(2))
+    return c.emit(R.strided_slice(x, axes, begins, ends, strides, assume_inbound=True))
+
+
+def _at_run_time(
+    c: Context, x: Expr, starts: Expr, ends: Expr, axes: list[int], steps: list[int]
+) -> Expr:
+    """Clamp by tensor arithmetic; begins and lengths become symbols."""
+    count = len(axes)
+    sizes = c.take(c.shape_tensor(x), c.ints(axes))
+    zero, last = c.ints(0), c.emit(R.subtract(sizes, c.ints(1)))
+    forward = np.asarray(steps) > 0
+
+    def clamped(index: Expr) -> Expr:
+        index = c.astype(index, "int64")
+        negative = c.emit(R.less(index, zero))
+        index = c.emit(R.where(negative, c.emit(R.add(index, sizes)), index))
+        low = c.ints([0 if up else -1 for up in forward])
+        high = sizes if forward.all() else c.emit(R.where(const(forward), sizes, last))
+        index = c.emit(R.minimum(c.emit(R.maximum(index, low)), high))
+        if forward.all():
+            return index
+        backward = c.emit(R.subtract(last, index))
+        return c.emit(R.where(const(forward), index, backward))
+
+    begin = clamped(starts)
+    span = c.emit(R.maximum(c.emit(R.subtract(clamped(ends), begin)), zero))
+    strides = [abs(step) for step in steps]
+    if any(stride != 1 for stride in strides):
+        rounded = c.emit(R.add(span, c.ints([stride - 1 for stride in strides])))
+        span = c.emit(R.divide(rounded, c.ints(strides)))
+    symbols = c.symbols_of(c.emit(R.concat([begin, span], 0)), 2 * count, f"{c.hint}_range")
+    for axis, step in zip(axes, steps, strict=True):
+        x = c.emit(R.flip(x, axis)) if step < 0 else x
+    ranges = [
+        (first, simplify(first + length * stride))
+        for first, length, stride in zip(symbols[:count], symbols[count:], strides, strict=True)
+    ]
+    return _strided(c, x, axes, ranges, strides)
+
+
+def _slice(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x, rank = inputs[0], c.rank(inputs[0])
+    if len(inputs) == 1:
+        starts, ends = attrs["starts"], attrs["ends"]
+        axes = attrs.get("axes") or list(range(len(starts)))
+        return _known(c, x, starts, ends, [c.axis(a, rank) for a in axes], [1] * len(axes))
+    starts, ends, axes, steps = (*inputs[1:], None, None)[:4]
+    count = c.vector_length(starts, "starts")
+    if axes is None:
+        places = list(range(count))
+    else:
+        places = [c.axis(int(a), rank) for a in c.require_constant(axes, "axes")]
+    strides = [1] * count if steps is None else c.require_constant(steps, "steps").tolist()
+    if 0 in strides:
+        raise c.error("a step of 0 never ends")
+    first, last = c.constant(starts), c.constant(ends)
+    if first is not None and last is not None:
+        return _known(c, x, first.tolist(), last.tolist(), places, strides)
+    return _at_run_time(c, x, starts, ends, places, strides)
+
+
+def _split(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+    x = inputs[0]
+    axis = c.axis(attrs.get("axis", 0), c.rank(x))
+    size, count = c.dims(x)[axis], len(c.node.output)
+    given = inputs[1] if len(inputs) > 1 else None
+    if given is not None:
+        parts = c.symbols_of(given, c.vector_length(given, "split"), f"{c.hint}_split")
+    elif "split" in attrs:
+        parts = attrs["split"]
+    else:
+        # All parts of one size; only the last one may be smaller (opset 18).
+        part = ceildiv(size, attrs.get("num_outputs", count))
+        parts = [part] * count
+    if len(parts) != count:
+        raise c.error(f"{len(parts)} parts for {count} outputs")
+    known = all(isinstance(part, int) for part in [*parts, size])
+    if known and given is not None and sum(parts) != size:
+        raise c.error(f"parts {list(parts)} do not add up to the size {size} of axis {axis}")
+    edges: list[Dim] = [0]
+    for part in parts:
+        edges.append(simplify(edges[-1] + part))
+    if all(isinstance(edge, int) for edge in edges[:-1]) and isinstance(size, int) and known:
+        pieces = c.emit(R.split(x, [min(edge, size) for edge in edges[1:-1]], axis))
+        return [relax.TupleGetItem(pieces, i) for i in range(count)]
+    if given is None and "split" not in attrs:
+        edges = [minimum(edge, size) for edge in edges]
+    return [
+        c.emit(R.strided_slice(x, [axis], [low], [high], [1], assume_inbound=True))
+        for low, high in pairwise(edges)
+    ]
+
+
+CONVERTERS: dict[str, Converter] = {"Slice": _slice, "Split": _split}

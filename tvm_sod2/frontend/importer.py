@@ -1,0 +1,211 @@
+"""ONNX into Relax: walks the graph once, one small converter per operator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from onnx import numpy_helper
+from tvm import relax
+from tvm.relax import Expr
+
+from tvm_sod2.errors import ImportModelError, Sod2Error
+from tvm_sod2.frontend.check import check_model, operator_key, opset_version, subgraphs, walk
+from tvm_sod2.frontend.constants import const
+from tvm_sod2.frontend.context import Context, Module, node_label
+from tvm_sod2.frontend.converters import CONVERTERS
+from tvm_sod2.frontend.fold import fold
+from tvm_sod2.frontend.names import identifier
+from tvm_sod2.frontend.onnx_file import load_model
+
+Values = dict[str, Expr]
+
+
+def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IRModule:
+    """Import an ONNX model as a Relax module with one function, ``main``.
+
+    Parameters of ``main`` are the ONNX inputs in their order, its result is the output tensor or a
+    tuple in ONNX's order. Unknown dims stay symbolic: symbols are named after ``dim_param``, or
+    ``<input>_d<axis>`` where the model gives no name. Weights are constants. Shape arithmetic stays
+    in the graph as ordinary tensor operators.
+
+    Function attributes: ``num_input``; ``sod2.onnx_values`` maps Relax variables to ONNX values;
+    ``sod2.onnx_nodes`` maps Relax variables to the "node name (Operator)" they come from.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be read as an ONNX model.
+    UnsupportedOperatorError
+        Operators without a converter; the message names each of their nodes.
+    ImportModelError
+        A node is malformed, or needs something that is not known before run time.
+    """
+    proto = load_model(model)
+    check_model(proto, set(CONVERTERS))
+    return _Importer(proto).run()
+
+
+class _Importer:
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        self.graph = proto.graph
+        self.module = Module(relax.BlockBuilder(), opset_version(proto))
+
+    def run(self) -> tvm.IRModule:
+        bb = self.module.bb
+        values = _initializers(self.graph)
+        inputs = [value for value in self.graph.input if value.name not in values]
+        params = [self._parameter(value) for value in inputs]
+        values |= {value.name: param for value, param in zip(inputs, params, strict=True)}
+        self.module.crossing = _crossing(self.graph)
+        with bb.function("main", params):
+            outputs = self._main(values)
+            bb.emit_func_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
+        module = bb.get()
+        main = module["main"]
+        attrs = {
+            "num_input": len(params),
+            "sod2.onnx_values": self.module.onnx_values,
+            "sod2.onnx_nodes": self.module.onnx_nodes,
+        }
+        module["main"] = main.with_attrs(attrs)
+        return module
+
+    def _parameter(self, value: onnx.ValueInfoProto) -> relax.Var:
+        if not value.type.HasField("tensor_type"):
+            kind = value.type.WhichOneof("value") or "nothing"
+            raise ImportModelError(
+                f"input {value.name!r} is of kind {kind}; only tensors can be given to a model"
+            )
+        tensor = value.type.tensor_type
+        if not tensor.HasField("shape"):
+            raise ImportModelError(
+                f"input {value.name!r} has no declared rank; set its shape in the model, with a "
+                "name for each unknown dim (onnx.tools.update_model_dims, or the exporter's "
+                "dynamic axes)"
+            )
+        dims = [self._input_dim(value.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim)]
+        dtype = _dtype(tensor.elem_type, f"input {value.name!r}")
+        name = self.module.bb.get_unique_name(identifier(value.name))
+        self.module.onnx_values[name] = value.name
+        return relax.Var(name, relax.TensorType(dims, dtype))
+
+    def _input_dim(self, name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> Any:
+        if dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0:
+            return dim.dim_value
+        # Exporters write "?" for dims that have nothing to do with each other.
+        if any(char.isalnum() for char in dim.dim_param):
+            return self.module.symbols.named(dim.dim_param)
+        return self.module.symbols.fresh(f"{name}_d{axis}")
+
+    def _main(self, values: Values) -> list[Expr]:
+        """Emit the main graph: one dataflow block, broken only by nodes with arms of their own.
+
+        Not by ``relax.transform.ConvertToDataflow``: its CanonicalizeBindings replaces the symbols
+        of a match_cast by those of its operand and so drops the check.
+        """
+        for has_arms, nodes in groupby(self.graph.node, lambda node: any(subgraphs(node))):
+            with nullcontext() if has_arms else self.module.bb.dataflow():
+                for node in nodes:
+                    self._node(node, values)
+        return [values[value.name] for value in self.graph.output]
+
+    def _outputs(self, graph: onnx.GraphProto, outer: Values) -> list[Expr]:
+        """Emit the nodes of a graph into the open block and return its outputs."""
+        values = {**outer, **_initializers(graph)}
+        for node in graph.node:
+            self._node(node, values)
+        return [values[value.name] for value in graph.output]
+
+    def _node(self, node: onnx.NodeProto, values: Values) -> None:
+        inputs = [values[name] if name else None for name in node.input]
+        attrs = {attr.name: _attribute(attr, node) for attr in node.attribute}
+        constants = fold(node, inputs, attrs, self.module.opset)
+        if constants is not None:
+            values |= zip(node.output, map(const, constants), strict=True)
+            return
+        context = Context(self.module, node, lambda graph: self._outputs(graph, values))
+        try:
+            results = CONVERTERS[operator_key(node)](context, inputs, attrs)
+            if not isinstance(results, list | tuple):
+                results = [results]
+            named = [
+                (name, context.result(expr, name))
+                for name, expr in zip(node.output, results, strict=False)
+                if name
+            ]
+        except Sod2Error:
+            raise
+        except Exception as error:
+            # Relax's own refusals come with a C++ backtrace; its last line says what is wrong.
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            raise context.error(f"its inputs do not fit each other: {reason}") from error
+        missing = [name for name in node.output[len(results) :] if name]
+        if missing:
+            raise context.error(f"its output(s) {', '.join(missing)} cannot be imported")
+        values |= named
+
+
+def _crossing(graph: onnx.GraphProto) -> set[str]:
+    """Return the values used outside of the run of nodes without arms that makes them."""
+    crossing = {value.name for value in graph.output}
+    made_here: set[str] = set()
+    for node in graph.node:
+        inner = list(subgraphs(node))
+        if inner:
+            made_here = set()
+        used = {name for name in node.input if name not in made_here}
+        used |= {name for arm in inner for sub in walk(arm) for name in sub.input}
+        used |= {value.name for arm in inner for value in arm.output}
+        crossing |= used
+        if not inner:
+            made_here |= set(node.output)
+    return crossing
+
+
+def _initializers(graph: onnx.GraphProto) -> Values:
+    if graph.sparse_initializer:
+        names = ", ".join(tensor.values.name for tensor in graph.sparse_initializer)
+        raise ImportModelError(f"sparse initialisers cannot be imported; make them dense: {names}")
+    return {
+        tensor.name: const(_array(tensor, f"initialiser {tensor.name!r}"))
+        for tensor in graph.initializer
+    }
+
+
+def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
+    _dtype(tensor.data_type, where)
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise ImportModelError(f"{where} is damaged: {error}") from None
+
+
+def _dtype(elem_type: int, where: str) -> str:
+    """Return the Relax dtype of an ONNX element type."""
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+    except KeyError:
+        raise ImportModelError(f"{where} has no known element type ({elem_type})") from None
+    if dtype == "object" or dtype.startswith("complex"):
+        kind = onnx.TensorProto.DataType.Name(elem_type)
+        raise ImportModelError(f"{where} is a tensor of {kind}, which has no kernels here")
+    return dtype
+
+
+def _attribute(attr: onnx.AttributeProto, node: onnx.NodeProto) -> Any:
+    """Return an attribute as Python values: str, int, float, lists, arrays or a GraphProto."""
+    value = onnx.helper.get_attribute_value(attr)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, onnx.TensorProto):
+        return _array(value, f"node {node_label(node)}: attribute {attr.name!r}")
+    if isinstance(value, Sequence) and value and isinstance(value[0], bytes):
+        return [item.decode("utf-8", "replace") for item in value]
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
