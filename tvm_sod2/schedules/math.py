@@ -1,0 +1,252 @@
+"""Branch-free float32 exp, log, erf, tanh and sigmoid as TIR expressions that vectorise.
+
+TVM lowers a vector ``exp`` to one libm call per lane and a vector ``erf`` not at all. The builders
+here use only adds, multiplications, selects and bit operations, so a vectorised loop over them
+becomes vector code. All follow IEEE special values (infinities, NaN, signed zero, denormal results)
+and hold the bounds in `MAX_ULP`, measured against float64 over the whole range by
+tests/schedules/test_math.py.
+
+Sources: S. Moshier's Cephes library (exp, log and the small branch of tanh) and N. Juffa's two-piece
+minimax erf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, nan
+
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Call, Expr, Op
+from tvm.tirx import FloatImm, IntImm, PrimFunc, Var
+
+__all__ = ["MAX_ULP", "erf", "exp", "log", "power", "sigmoid", "tanh", "vectorise_math"]
+
+# Largest error in units in the last place of the float32 result; erf and tanh are odd functions whose
+# absolute error is below 1.2e-7 everywhere.
+MAX_ULP: dict[str, float] = {"exp": 2.0, "log": 2.0, "erf": 2.0, "tanh": 3.0, "sigmoid": 3.0}
+
+_LARGEST_EXPANDED_POWER = 8
+
+
+def exp(x: Expr) -> Expr:
+    """``e**x`` for a float32 expression, at most 2 ulp off, gradual underflow included.
+
+    Cephes: x = n ln 2 + r, a degree-7 polynomial in r, then two scalings by powers of two (one factor
+    of 2**n would leave the exponent's range at both ends).
+    """
+    lets = _Lets()
+    x = lets(x)
+    # Written so that a NaN passes: both comparisons are then false.
+    x = lets(tirx.Select(x > _f(89.5), _f(89.5), tirx.Select(x < _f(-105.0), _f(-105.0), x)))
+    magic = 12582912.0  # 1.5 * 2**23: adding it rounds to an integer held in the low mantissa bits
+    shifted = lets(x * _f(1.44269504088896341) + _f(magic))
+    n = lets(shifted - _f(magic))
+    r = lets((x - n * _f(0.693359375)) - n * _f(-2.12194440e-4))
+    p = _horner(
+        r,
+        [
+            1.9875691500e-4,
+            1.3981999507e-3,
+            8.3334519073e-3,
+            4.1665795894e-2,
+            1.6666665459e-1,
+            5.0000001201e-1,
+        ],
+    )
+    p = lets((p * (r * r) + r) + _f(1.0))
+    exponent = lets(_bits(shifted) - _i(0x4B400000))
+    half = lets(exponent >> _i(1))
+    return lets.close(p * _power_of_two(half) * _power_of_two(exponent - half))
+
+
+def log(x: Expr) -> Expr:
+    """Natural logarithm of a float32 expression, at most 2 ulp off; log(0) = -inf, log(-1) = nan."""
+    lets = _Lets()
+    x = lets(x)
+    tiny = x < _f(1.17549435e-38)  # no let: TVM's analyzer fails on a vector of booleans
+    scaled = lets(_bits(tirx.Select(tiny, x * _f(8388608.0), x)))
+    # Offset by sqrt(1/2), so that the mantissa lies in [sqrt(1/2), sqrt(2)).
+    exponent = lets((scaled - _i(0x3F3504F3)) >> _i(23))
+    f = lets(_float(scaled - (exponent << _i(23))) - _f(1.0))
+    e = lets(tirx.Cast("float32", exponent) - tirx.Select(tiny, _f(23.0), _f(0.0)))
+    p = _horner(
+        f,
+        [
+            7.0376836292e-2,
+            -1.1514610310e-1,
+            1.1676998740e-1,
+            -1.2420140846e-1,
+            1.4249322787e-1,
+            -1.6668057665e-1,
+            2.0000714765e-1,
+            -2.4999993993e-1,
+            3.3333331174e-1,
+        ],
+    )
+    square = lets(f * f)
+    y = (f * square) * p + e * _f(-2.12194440e-4) - _f(0.5) * square
+    finite = (f + y) + e * _f(0.693359375)
+    edge = tirx.Select(x.equal(_f(0.0)), _f(-inf), _f(nan))
+    return lets.close(
+        tirx.Select(x > _f(0.0), tirx.Select(x < _f(inf), finite, x), edge),
+    )
+
+
+def erf(x: Expr) -> Expr:
+    """Error function of a float32 expression, at most 2 ulp off (Juffa's two pieces, both computed)."""
+    lets = _Lets()
+    x = lets(x)
+    t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
+    t = lets(tirx.Select(t > _f(4.0), _f(4.0), t))
+    s = lets(t * t)
+    large = _horner(t, [-1.72853470e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2])
+    large = (large * t + _f(-1.06777877e-1)) * t + _f(-6.34846687e-1)
+    large = lets((large * t + _f(-1.28717512e-1)) * t - t)
+    small = _horner(
+        s,
+        [
+            -5.96761703e-4,
+            4.99119423e-3,
+            -2.67681349e-2,
+            1.12819925e-1,
+            -3.76125336e-1,
+            1.28379166e-1,
+        ],
+    )
+    pieces = tirx.Select(t > _f(0.927734375), _f(1.0) - exp(large), small * t + t)
+    return lets.close(_with_sign(pieces, x))
+
+
+def tanh(x: Expr) -> Expr:
+    """Hyperbolic tangent of a float32 expression, at most 3 ulp off."""
+    lets = _Lets()
+    x = lets(x)
+    t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
+    t = lets(tirx.Select(t > _f(10.0), _f(10.0), t))
+    s = lets(t * t)
+    small = _horner(
+        s,
+        [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
+    )
+    large = _f(1.0) - _f(2.0) / (exp(t + t) + _f(1.0))
+    pieces = tirx.Select(t > _f(0.625), large, (small * s) * t + t)
+    return lets.close(_with_sign(pieces, x))
+
+
+def sigmoid(x: Expr) -> Expr:
+    """``1 / (1 + e**-x)`` for a float32 expression, at most 3 ulp off, also where it is denormal."""
+    lets = _Lets()
+    x = lets(x)
+    e = lets(exp(_float(_bits(x) | _i(-0x80000000))))  # e**-|x| never overflows
+    return lets.close(tirx.Select(x < _f(0.0), e, _f(1.0)) / (_f(1.0) + e))
+
+
+def power(x: Expr, exponent: float) -> Expr | None:
+    """``x**exponent`` as multiplications and a square root, or None where that is not exact enough.
+
+    Taken: integers up to 8 in absolute value, and 0.5. Each product rounds once, so the error grows
+    by half an ulp per multiplication.
+    """
+    if exponent == 0.5:
+        lets = _Lets()
+        x = lets(x)
+        # pow(-inf, 0.5) is +inf and pow(-0.0, 0.5) is +0.0, other than sqrt's.
+        root = tirx.Select(x.equal(_f(-inf)), _f(inf), tirx.sqrt(x) + _f(0.0))
+        return lets.close(root)
+    if exponent != int(exponent) or abs(exponent) > _LARGEST_EXPANDED_POWER:
+        return None
+    lets = _Lets()
+    factor, result, left = lets(x), None, abs(int(exponent))
+    while left:
+        if left & 1:
+            result = factor if result is None else lets(result * factor)
+        left >>= 1
+        if left:
+            factor = lets(factor * factor)
+    if result is None:
+        return _f(1.0)
+    return lets.close(_f(1.0) / result if exponent < 0 else result)
+
+
+def vectorise_math(func: PrimFunc) -> PrimFunc:
+    """Replace float32 calls of exp, log, erf, tanh, sigmoid and constant powers by polynomials.
+
+    Before: ``B[i] = T.exp(A[i])``. After: ``B[i] = T.Let(...)`` of adds and multiplications.
+    Calls of other types stay as they are.
+    """
+    return tvm_ffi.structural_map(func, [(Call, _replace)])
+
+
+def _replace(call: Call) -> Expr:
+    if not isinstance(call.op, Op) or str(getattr(call.ty, "dtype", "")) != "float32":
+        return call
+    builder = _BUILDERS.get(call.op.name)
+    if builder is None:
+        return call
+    replaced = builder(*call.args)
+    return call if replaced is None else replaced
+
+
+def _constant_power(x: Expr, exponent: Expr) -> Expr | None:
+    return power(x, float(exponent.value)) if isinstance(exponent, FloatImm) else None
+
+
+_BUILDERS: dict[str, Callable[..., Expr | None]] = {
+    "tirx.exp": exp,
+    "tirx.log": log,
+    "tirx.erf": erf,
+    "tirx.tanh": tanh,
+    "tirx.sigmoid": sigmoid,
+    "tirx.pow": _constant_power,
+}
+
+
+class _Lets:
+    """Names for shared sub-expressions: TIR is walked as a tree, sharing by reference is lost."""
+
+    def __init__(self) -> None:
+        self._bound: list[tuple[Var, Expr]] = []
+
+    def __call__(self, value: Expr) -> Expr:
+        if isinstance(value, Var):
+            return value
+        var = Var("t", value.ty)
+        self._bound.append((var, value))
+        return var
+
+    def close(self, body: Expr) -> Expr:
+        for var, value in reversed(self._bound):
+            body = tirx.Let(var, value, body)
+        return body
+
+
+def _f(value: float) -> FloatImm:
+    return FloatImm("float32", value)
+
+
+def _i(value: int) -> IntImm:
+    return IntImm("int32", value)
+
+
+def _bits(x: Expr) -> Expr:
+    return tirx.reinterpret("int32", x)
+
+
+def _float(x: Expr) -> Expr:
+    return tirx.reinterpret("float32", x)
+
+
+def _power_of_two(n: Expr) -> Expr:
+    return _float((n + _i(127)) << _i(23))
+
+
+def _with_sign(magnitude: Expr, x: Expr) -> Expr:
+    return _float(_bits(magnitude) | (_bits(x) & _i(-0x80000000)))
+
+
+def _horner(x: Expr, coefficients: list[float]) -> Expr:
+    result: Expr = _f(coefficients[0])
+    for coefficient in coefficients[1:]:
+        result = result * x + _f(coefficient)
+    return result

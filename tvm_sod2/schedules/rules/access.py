@@ -1,0 +1,189 @@
+"""Buffers as flat memory: every load becomes a load at a polynomial offset of a 1-D view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Expr, TensorLoad
+from tvm.tirx import BufferLoad, Var
+
+from ..traits import Traits
+
+from .loops import product
+from .polynomial import Polynomial, Polynomials, occurs
+from .program import Axis, loads
+
+__all__ = ["Memory", "Nest", "collapse", "offsets", "rename", "stride", "used_outside_loads"]
+
+
+@dataclass
+class Memory:
+    """Where buffers lie: a flat view and the shape it is indexed with, per buffer.
+
+    `dropped` leading indices are left out for a buffer that holds one row at a time.
+    """
+
+    traits: Traits
+    polynomials: Polynomials = field(default_factory=Polynomials)
+    views: dict[int, tuple[Var, list[Expr], int]] = field(default_factory=dict)
+    declared: list[tirx.Stmt] = field(default_factory=list)
+
+    def declare(self, buffer: Var) -> None:
+        """Give a parameter or allocated buffer a flat view."""
+        shape = list(buffer.ty.shape)
+        flat = tirx.decl_buffer((product(shape),), buffer.ty.dtype, name=f"{buffer.name}_flat")
+        self.declared.append(tirx.DeclBuffer(flat, data=buffer.data))
+        self.views[hash(buffer)] = (flat, shape, 0)
+
+    def place(self, buffer: Var, flat: Var, dropped: int = 0) -> None:
+        """Let `buffer` live in `flat`, without its first `dropped` axes."""
+        self.views[hash(buffer)] = (flat, list(buffer.ty.shape)[dropped:], dropped)
+
+    def alias(self, buffer: Var, other: Var) -> None:
+        """Let `buffer` live where `other` (of the same shape and type) does."""
+        self.views[hash(buffer)] = self.views[hash(other)]
+
+    def view(self, buffer: Var) -> Var:
+        """The flat view of a buffer."""
+        return self.views[hash(buffer)][0]
+
+    def offset(self, buffer: Var, indices: Sequence[Expr]) -> Polynomial:
+        """Offset in the flat view, in elements."""
+        _, shape, dropped = self.views[hash(buffer)]
+        return self.polynomials.offset(list(indices)[dropped:], shape)
+
+    def flatten(self, value: Expr) -> Expr:
+        """`value` with every load through the flat views."""
+
+        def visit(load: TensorLoad) -> Expr:
+            if hash(load.source) not in self.views:
+                return load
+            offset = self.polynomials.expr(self.offset(load.source, load.indices))
+            return BufferLoad(self.view(load.source), [offset])
+
+        return tvm_ffi.structural_map(value, [(TensorLoad, visit)])
+
+    def normalise(self, value: Expr) -> Expr:
+        """`value` with the offsets of flat loads brought to polynomial form again."""
+        polynomials = self.polynomials
+
+        def visit(load: TensorLoad) -> Expr:
+            return BufferLoad(
+                load.source, [polynomials.expr(polynomials.of(i)) for i in load.indices]
+            )
+
+        return tvm_ffi.structural_map(value, [(TensorLoad, visit)])
+
+
+@dataclass(frozen=True)
+class Nest:
+    """A flat stage: loops, and what is stored or combined at which offset of which flat buffer."""
+
+    target: Var
+    offset: Expr
+    value: Expr
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...] = ()
+    epilogue: tuple[Var, Expr] | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the value reads the buffer that is written."""
+        return any(load.source.same_as(self.target) for load in loads(self.value))
+
+
+def rename(memory: Memory, nest: Nest, mapping: dict[int, Expr], **changes: object) -> Nest:
+    """A nest with loop variables replaced."""
+
+    def visit(var: Var) -> Expr:
+        return mapping.get(hash(var), var)
+
+    entries = [(Var, visit)]
+    fields: dict[str, object] = {
+        "offset": memory.polynomials.expr(
+            memory.polynomials.of(tvm_ffi.structural_map(nest.offset, entries))
+        ),
+        "value": memory.normalise(tvm_ffi.structural_map(nest.value, entries)),
+        "axes": nest.axes,
+        "reduced": nest.reduced,
+        "epilogue": nest.epilogue,
+    }
+    if nest.epilogue is not None:
+        stored = memory.normalise(tvm_ffi.structural_map(nest.epilogue[1], entries))
+        fields["epilogue"] = (nest.epilogue[0], stored)
+    fields.update(changes)
+    return Nest(nest.target, **fields)  # type: ignore[arg-type]
+
+
+def offsets(nest: Nest) -> list[Expr]:
+    """The offsets of all accesses, the store's first."""
+    values = [nest.value] if nest.epilogue is None else [nest.value, nest.epilogue[1]]
+    return [nest.offset, *(load.indices[0] for v in values for load in loads(v))]
+
+
+def collapse(memory: Memory, nest: Nest, reduced: bool = False) -> Nest:
+    """Join neighbouring axes that every access walks as one.
+
+    Before: ``for i, j: y[i*m + j] = x[i*m + j]``. After: ``for f in range(n*m): y[f] = x[f]``.
+    """
+    axes = list(nest.reduced if reduced else nest.axes)
+    # A run of one step is no loop.
+    mapping = {hash(a.var): tirx.IntImm("int64", 0) for a in axes if _is_one(a.extent)}
+    kept = [a for a in axes if not _is_one(a.extent)]
+    field_name = "reduced" if reduced else "axes"
+    if mapping:
+        nest = rename(memory, nest, mapping, **{field_name: tuple(kept)})
+    position = len(kept) - 1
+    while position > 0:
+        outer, inner = kept[position - 1], kept[position]
+        if _joins(memory, nest, outer, inner):
+            var = Var(f"{outer.var.name}_{inner.var.name}"[:24], "int64")
+            extent = product([outer.extent, inner.extent])
+            memory.polynomials.set_range(var, extent)
+            kept[position - 1 : position + 1] = [Axis(var, extent)]
+            nest = rename(
+                memory,
+                nest,
+                {hash(outer.var): tirx.IntImm("int64", 0), hash(inner.var): var},
+                **{field_name: tuple(kept)},
+            )
+        position -= 1
+    return nest
+
+
+def _joins(memory: Memory, nest: Nest, outer: Axis, inner: Axis) -> bool:
+    values = [nest.value] if nest.epilogue is None else [nest.value, nest.epilogue[1]]
+    if any(used_outside_loads(v, [outer.var, inner.var]) for v in values):
+        return False
+    polynomials = memory.polynomials
+    extent = polynomials.of(inner.extent)
+    for expr in offsets(nest):
+        offset = polynomials.of(expr)
+        a = polynomials.coefficient(offset, outer.var)
+        b = polynomials.coefficient(offset, inner.var)
+        if a is None or b is None or a != b * extent:
+            return False
+    return True
+
+
+def used_outside_loads(value: Expr, variables: list[Var]) -> bool:
+    """Whether loop variables are used as values, not only in offsets."""
+    zero = tvm_ffi.structural_map(value, [(TensorLoad, lambda load: tirx.const(0, load.ty.dtype))])
+    return occurs(zero, variables)
+
+
+def stride(memory: Memory, offset: Expr, var: Var) -> int | Polynomial | None:
+    """How far one step of `var` moves an access: an integer, a polynomial, or None if irregular."""
+    found = memory.polynomials.coefficient(memory.polynomials.of(offset), var)
+    if found is None:
+        return None
+    value = found.value
+    return found if value is None else value
+
+
+def _is_one(extent: Expr) -> bool:
+    return isinstance(extent, tirx.IntImm) and int(extent.value) == 1
+

@@ -1,0 +1,83 @@
+"""Rough cost of evaluating an expression once, and how wide it can be vectorised."""
+
+from __future__ import annotations
+
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Call, Expr, Op, TensorLoad
+
+from ..traits import Traits
+
+__all__ = ["EXPENSIVE", "lanes_of", "weight"]
+
+# Arithmetic instructions per vector, roughly: 1 for an addition. From the polynomials in math.py.
+_CALLS: dict[str, int] = {
+    "tirx.exp": 18,
+    "tirx.log": 24,
+    "tirx.erf": 34,
+    "tirx.tanh": 36,
+    "tirx.sigmoid": 26,
+    "tirx.pow": 40,
+    "tirx.sqrt": 6,
+    "tirx.rsqrt": 8,
+    "prim.if_then_else": 1,
+    "tirx.reinterpret": 0,
+}
+_UNKNOWN_CALL = 4
+_DIVISION = 4
+
+EXPENSIVE = 16
+"""From this weight on, a value needed twice is kept rather than computed twice."""
+
+
+def weight(expr: Expr) -> int:
+    """Instructions to evaluate `expr` once, loads and the arithmetic of their indices not counted."""
+    total = 0
+
+    def call(node: Call) -> None:
+        nonlocal total
+        total += _CALLS.get(node.op.name, _UNKNOWN_CALL) if isinstance(node.op, Op) else 1
+
+    def binary(_: Expr) -> None:
+        nonlocal total
+        total += 1
+
+    def division(_: Expr) -> None:
+        nonlocal total
+        total += _DIVISION
+
+    skip = tvm_ffi.WalkResult.SKIP
+    tvm_ffi.structural_walk(
+        expr,
+        [
+            (TensorLoad, lambda _: skip),
+            (Call, call),
+            ((tirx.Div, tirx.FloorDiv, tirx.FloorMod, tirx.Mod), division),
+            ((tirx.Add, tirx.Sub, tirx.Mul, tirx.Min, tirx.Max, tirx.Select), binary),
+        ],
+        order="pre",
+    )
+    return total
+
+
+def lanes_of(traits: Traits, *exprs: Expr) -> int:
+    """Lanes at which every value in the expressions fits one vector register."""
+    dtypes: set[str] = set()
+    skip = tvm_ffi.WalkResult.SKIP
+
+    def load(node: TensorLoad) -> object:
+        dtypes.add(str(node.ty.dtype))
+        return skip
+
+    for expr in exprs:
+        dtypes.add(str(expr.ty.dtype))
+        tvm_ffi.structural_walk(
+            expr,
+            [
+                (TensorLoad, load),
+                (tirx.Cast, lambda node: dtypes.add(str(node.ty.dtype))),
+                (tirx.Var, lambda node: dtypes.add(str(node.ty.dtype))),
+            ],
+            order="pre",
+        )
+    return min(traits.vector_bytes, *(traits.lanes(dtype) for dtype in dtypes))

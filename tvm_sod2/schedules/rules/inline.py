@@ -1,0 +1,170 @@
+"""Inlines maps into the stages that read them.
+
+Before: ``t[i] = x[i] + 3;  y[i] = x[i] * t[i]``. After: ``y[i] = x[i] * (x[i] + 3)``.
+
+A value stays a stage of its own where computing it again would cost more than keeping it: read in
+several places and expensive, or of fewer axes than its reader (a row's mean) and more than a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Call, Expr, TensorLoad
+from tvm.tirx import Var
+
+from .cost import EXPENSIVE, weight
+from .program import Program, Stage, loads, map_loads
+
+__all__ = ["fold_epilogues", "inline_maps"]
+
+_BROADCAST_LIMIT = 2  # weight up to which a value is recomputed along axes it does not have
+_REPEAT_LIMIT = 64  # weight times readers up to which a value is recomputed for each reader
+
+
+def inline_maps(program: Program) -> Program:
+    """A program of fewer stages that computes the same."""
+    stages = list(program.stages)
+    position = 0
+    while position < len(stages):
+        stage = stages[position]
+        if not program.is_temporary(stage.buffer):
+            position += 1
+            continue
+        readers = [s for s in stages if s.reads(stage.buffer)]
+        if readers and (stage.combiner is not None or not stage.plain):
+            position += 1
+            continue
+        if readers and not _worthwhile(stage, readers):
+            named = _named(stage, readers)
+            if named is None:
+                position += 1
+                continue
+            stages = [named if s is readers[0] else s for s in stages]
+        else:
+            stages = [_into(stage, s) if s in readers else s for s in stages]
+        stages.remove(stage)
+        # The readers' own weights have grown, so what was kept before may be judged again: not done.
+    temporaries = [t for t in program.temporaries if any(s.buffer.same_as(t) for s in stages)]
+    return Program(program.func, stages, temporaries)
+
+
+def fold_epilogues(program: Program) -> Program:
+    """Join a reduction with the map that is its only reader, element by element.
+
+    Before: ``s[i] += x[i, k];  y[i] = s[i] / 8``. After: ``y[i] = (sum over k of x[i, k]) / 8``.
+    """
+    stages = list(program.stages)
+    for stage in program.stages:
+        if stage.combiner is None or not stage.plain or not program.is_temporary(stage.buffer):
+            continue
+        readers = [s for s in stages if s.reads(stage.buffer)]
+        if len(readers) != 1 or not _elementwise(stage, readers[0]):
+            continue
+        reader = readers[0]
+        result = Var(stage.name, stage.buffer.ty.dtype)
+        value = map_loads(reader.value, {hash(stage.buffer): lambda _, v=result: v})
+        moved = {hash(a.var): b.var for a, b in zip(reader.axes, stage.axes, strict=True)}
+        stored = tvm_ffi.structural_map(value, [(Var, lambda v, m=moved: m.get(hash(v), v))])
+        joined = replace(stage, name=reader.name, buffer=reader.buffer, epilogue=(result, stored))
+        stages = [joined if s is reader else s for s in stages if s is not stage]
+    temporaries = [t for t in program.temporaries if any(s.buffer.same_as(t) for s in stages)]
+    return Program(program.func, stages, temporaries)
+
+
+def _elementwise(stage: Stage, reader: Stage) -> bool:
+    if reader.combiner is not None or not reader.plain or len(reader.axes) != len(stage.axes):
+        return False
+    if not all(
+        tvm_ffi.structural_equal(a.extent, b.extent)
+        for a, b in zip(reader.axes, stage.axes, strict=True)
+    ):
+        return False
+    wanted = [a.var for a in reader.axes]
+    return all(
+        _is_axis(index, var, axis.extent)
+        for load in loads(reader.value)
+        if load.source.same_as(stage.buffer)
+        for index, var, axis in zip(load.indices, wanted, reader.axes, strict=True)
+    )
+
+
+def _is_axis(index: Expr, var: Var, extent: Expr) -> bool:
+    if isinstance(index, Var):
+        return index.same_as(var)
+    one = isinstance(extent, tirx.IntImm) and int(extent.value) == 1
+    return one and isinstance(index, tirx.IntImm) and int(index.value) == 0
+
+
+def _worthwhile(stage: Stage, readers: list[Stage]) -> bool:
+    cost = weight(stage.value)
+    if cost == 0:
+        return True
+    if any(_loops(reader) > _loops(stage) for reader in readers):
+        return cost <= _BROADCAST_LIMIT
+    reads = sum(reader.reads(stage.buffer) for reader in readers)
+    if reads > 1:
+        return cost <= EXPENSIVE and cost * reads <= _REPEAT_LIMIT
+    return not (readers[0].reduced and _windowed(stage, readers[0]) and cost > EXPENSIVE)
+
+
+def _named(stage: Stage, readers: list[Stage]) -> Stage | None:
+    """The reader with the value bound once by a let, where all its loads are the same element."""
+    reader = readers[0]
+    if len(readers) > 1 or _loops(reader) > _loops(stage) or str(stage.value.ty.dtype) == "bool":
+        return None
+    if _has_branch(reader.value):  # the value may only be computed behind the branch's condition
+        return None
+    found = [load for load in loads(reader.value) if load.source.same_as(stage.buffer)]
+    indices = list(found[0].indices)
+    if any(not tvm_ffi.structural_equal(indices, list(load.indices)) for load in found[1:]):
+        return None
+    if any(loads(i) for i in indices) or not all(isinstance(i, Var) for i in indices):
+        return None
+    var = Var(stage.name, stage.value.ty)
+    body = map_loads(reader.value, {hash(stage.buffer): lambda _: var})
+    return replace(reader, value=tirx.Let(var, _at(stage, found[0]), body))
+
+
+def _into(stage: Stage, reader: Stage) -> Stage:
+    change = {hash(stage.buffer): lambda load: _at(stage, load)}
+    epilogue = reader.epilogue
+    if epilogue is not None:
+        epilogue = (epilogue[0], map_loads(epilogue[1], change))
+    return replace(reader, value=map_loads(reader.value, change), epilogue=epilogue)
+
+
+def _at(stage: Stage, load: TensorLoad) -> Expr:
+    mapping = {hash(a.var): i for a, i in zip(stage.axes, load.indices, strict=True)}
+    return tvm_ffi.structural_map(stage.value, [(Var, lambda v: mapping.get(hash(v), v))])
+
+
+def _loops(stage: Stage) -> int:
+    """Axes that are not of extent 1 by construction."""
+    return sum(
+        1
+        for axis in (*stage.axes, *stage.reduced)
+        if not (isinstance(axis.extent, tirx.IntImm) and int(axis.extent.value) == 1)
+    )
+
+
+def _windowed(stage: Stage, reader: Stage) -> bool:
+    return any(
+        not isinstance(index, Var)
+        for load in loads(reader.value)
+        if load.source.same_as(stage.buffer)
+        for index in load.indices
+    )
+
+
+def _has_branch(expr: Expr) -> bool:
+    found: list[Call] = []
+
+    def visit(call: Call) -> None:
+        if getattr(call.op, "name", "") == "prim.if_then_else":
+            found.append(call)
+
+    tvm_ffi.structural_walk(expr, [(Call, visit)])
+    return bool(found)

@@ -1,0 +1,173 @@
+"""Loop builders over plain TIR: covering an extent with vectors, forking when the work pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx import For, ForKind, IntImm, Stmt, Var
+
+from ..traits import Traits
+
+
+__all__ = [
+    "FORK_WORK",
+    "Body",
+    "bind",
+    "ceil_div",
+    "cover",
+    "decode",
+    "fork",
+    "i64",
+    "product",
+    "sequence",
+    "serial",
+    "static",
+    "vector",
+]
+
+FORK_WORK = 32768
+"""Instructions times elements below which a kernel stays on one thread: a fork costs 1 to 5 us."""
+
+Body = Callable[[Expr, int], Stmt]
+"""Makes the statement for `width` consecutive elements from a start (width 1: a scalar)."""
+
+
+def i64(value: int) -> IntImm:
+    """An int64 constant."""
+    return IntImm("int64", value)
+
+
+def static(expr: Expr) -> int | None:
+    """The value of a constant expression, or None."""
+    return int(expr.value) if isinstance(expr, IntImm) else None
+
+
+def product(factors: Sequence[Expr]) -> Expr:
+    """The product of extents, folded where constant."""
+    known, result = 1, None
+    for factor in factors:
+        value = static(factor)
+        if value is not None:
+            known *= value
+        else:
+            result = factor if result is None else tirx.Mul(result, factor)
+    if result is None:
+        return i64(known)
+    return result if known == 1 else tirx.Mul(result, i64(known))
+
+
+def ceil_div(extent: Expr, by: int) -> Expr:
+    """Rounded-up quotient of a non-negative extent."""
+    value = static(extent)
+    return i64(-(-value // by)) if value is not None else tirx.FloorDiv(extent + i64(by - 1), i64(by))
+
+
+def sequence(statements: Sequence[Stmt]) -> Stmt:
+    """One statement of several; TIR knows no empty sequence."""
+    flat: list[Stmt] = []
+    for stmt in statements:
+        flat.extend(stmt.seq if isinstance(stmt, tirx.SeqStmt) else [stmt])
+    if not flat:
+        return tirx.Evaluate(tirx.IntImm("int32", 0))
+    return flat[0] if len(flat) == 1 else tirx.SeqStmt(flat)
+
+
+def bind(statements: list[Stmt], name: str, expr: Expr) -> Expr:
+    """Append a binding of `expr` to a fresh variable, unless it is as short as one."""
+    if isinstance(expr, (IntImm, Var)):
+        return expr
+    var = Var(name, "int64")
+    statements.append(tirx.Bind(var, expr))
+    return var
+
+
+def serial(extent: Expr, body: Callable[[Var], Stmt], name: str = "i") -> Stmt:
+    """A plain loop over [0, extent)."""
+    var = Var(name, "int64")
+    return For(var, i64(0), extent, ForKind.SERIAL, body(var))
+
+
+def vector(width: int, body: Callable[[Expr], Stmt]) -> Stmt:
+    """`body` at lanes 0 to width-1 at once."""
+    if width == 1:
+        return body(i64(0))
+    lane = Var("lane", "int64")
+    return For(lane, i64(0), i64(width), ForKind.VECTORIZED, body(lane))
+
+
+def cover(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
+    """Every element of [0, extent) by vectors of `lanes`.
+
+    With `overlap` the last vector ends at the extent and repeats some elements, which is right
+    wherever a statement does not read what it writes. Otherwise, and below one vector, the rest is
+    done in narrower vectors (constant extent) or one by one.
+    """
+    size = static(extent)
+    if size is None:
+        return _cover_symbolic(extent, lanes, body, overlap)
+    statements: list[Stmt] = []
+    whole = size // lanes
+    if whole == 1:
+        statements.append(body(i64(0), lanes))
+    elif whole:
+        statements.append(serial(i64(whole), lambda j: body(j * i64(lanes), lanes), "j"))
+    at = whole * lanes
+    if at < size and whole and overlap:
+        statements.append(body(i64(size - lanes), lanes))
+        at = size
+    width = lanes
+    while at < size:
+        while width > size - at:
+            width //= 2
+        statements.append(body(i64(at), width))
+        at += width
+    return sequence(statements)
+
+
+def _cover_symbolic(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
+    whole = tirx.FloorDiv(extent, i64(lanes))
+    rest = tirx.FloorMod(extent, i64(lanes))
+    main = serial(whole, lambda j: body(j * i64(lanes), lanes), "j")
+    if not overlap:
+        start = whole * i64(lanes)
+        return sequence([main, serial(rest, lambda i: body(start + i, 1))])
+    last = tirx.IfThenElse(rest > i64(0), body(extent - i64(lanes), lanes), None)
+    return tirx.IfThenElse(
+        extent >= i64(lanes),
+        sequence([main, last]),
+        serial(extent, lambda i: body(i, 1)),
+    )
+
+
+def decode(index: Expr, extents: Sequence[Expr]) -> list[Expr]:
+    """The row-major coordinates of a non-negative flat index."""
+    coordinates: list[Expr] = []
+    for extent in reversed(extents[1:]):
+        if static(extent) == 1:
+            coordinates.append(i64(0))
+            continue
+        coordinates.append(tirx.truncmod(index, extent))
+        index = tirx.truncdiv(index, extent)
+    coordinates.append(index)
+    return coordinates[::-1] if extents else []
+
+
+def fork(
+    traits: Traits, tasks: Expr, work: Expr, body: Callable[[Expr], Stmt]
+) -> Stmt:
+    """`body` for each task, on several threads where the whole work is worth a fork.
+
+    After: ``if work >= FORK_WORK: for t in T.parallel(tasks): ... else: for t in range(tasks): ...``
+    """
+    if static(tasks) == 1:
+        return body(i64(0))
+    alone = static(work)
+    if traits.cores == 1 or (alone is not None and alone < FORK_WORK):
+        return serial(tasks, body, "task")
+    var = Var("task", "int64")
+    forked = For(var, i64(0), tasks, ForKind.PARALLEL, body(var))
+    if alone is not None:
+        return forked
+    return tirx.IfThenElse(work >= i64(FORK_WORK), forked, serial(tasks, body, "task"))

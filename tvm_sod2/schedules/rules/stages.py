@@ -1,0 +1,102 @@
+"""Stage by stage: every map and reduction its own forked loops, values between them in buffers."""
+
+from __future__ import annotations
+
+import tvm_ffi
+from tvm import tirx
+from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
+
+from ..math import vectorise_math
+from ..traits import Traits
+from .access import Memory
+from .inline import fold_epilogues, inline_maps
+from .loops import product, sequence, static
+from .maps import emit_map
+from .program import Program, Stage, loads, read_program
+from .reductions import emit_reduction
+
+__all__ = ["SCRATCH", "emit_stage", "finish", "home_in_outputs", "reduced_program", "schedule_stages"]
+
+SCRATCH = "sod2.scratch"
+"""Function attribute: the kernel allocates buffers of symbolic size, which a memory plan may lift."""
+
+
+def reduced_program(func: PrimFunc) -> Program | None:
+    """The function's stages after inlining, or None where they cannot be read."""
+    program = read_program(func)
+    return None if program is None else fold_epilogues(inline_maps(program))
+
+
+def schedule_stages(func: PrimFunc, traits: Traits) -> PrimFunc | None:
+    """Each stage by itself; the rule for elementwise groups, single reductions and mixtures."""
+    program = reduced_program(func)
+    if program is None:
+        return None
+    memory = Memory(traits)
+    for param in func.params:
+        memory.declare(param)
+    homes = home_in_outputs(program, 0, memory)
+    allocated: list[Stmt] = []
+    symbolic = False
+    for buffer in program.temporaries:
+        home = homes.get(hash(buffer))
+        if home is not None:
+            memory.alias(buffer, home)
+            continue
+        size = product(list(buffer.ty.shape))
+        symbolic = symbolic or static(size) is None
+        flat = tirx.decl_buffer((size,), buffer.ty.dtype, name=buffer.name)
+        allocated.append(AllocBuffer(flat))
+        memory.place(buffer, flat)
+    body = [emit_stage(memory, stage, True) for stage in program.stages]
+    return finish(func, [*memory.declared, *allocated, *body], symbolic)
+
+
+def emit_stage(memory: Memory, stage: Stage, parallel: bool) -> Stmt:
+    """Loops of one stage."""
+    if stage.combiner is None:
+        return emit_map(memory, stage, parallel)
+    return emit_reduction(memory, stage, parallel)
+
+
+def finish(func: PrimFunc, body: list[Stmt], scratch: bool) -> PrimFunc:
+    """The function with a new body, its mathematics vectorised, and its scratch declared."""
+    result = vectorise_math(func.with_body(sequence(body)))
+    return result.with_attr(SCRATCH, True) if scratch else result
+
+
+def home_in_outputs(program: Program, dropped: int, memory: Memory) -> dict[int, Var]:
+    """Temporaries (by hash) that can live in an output which is written after their last use.
+
+    The output must have the temporary's shape (without `dropped` leading axes) and type, and its
+    stage must read the temporary only at the element it writes: softmax's exponentials, for one.
+    """
+    homes: dict[int, Var] = {}
+    taken: set[int] = set()
+    polynomials = memory.polynomials
+    for buffer in program.temporaries:
+        readers = [s for s in program.stages if s.reads(buffer)]
+        if not readers:
+            continue
+        last = readers[-1]
+        home = last.buffer
+        if (
+            program.is_temporary(home)
+            or hash(home) in taken
+            or last.combiner is not None
+            or not last.plain
+            or str(home.ty.dtype) != str(buffer.ty.dtype)
+            or len(home.ty.shape) != len(buffer.ty.shape)
+            or any(s.reads(home) for s in program.stages)
+        ):
+            continue
+        shapes = zip(list(home.ty.shape)[dropped:], list(buffer.ty.shape)[dropped:], strict=True)
+        if any(polynomials.of(a) != polynomials.of(b) for a, b in shapes):
+            continue
+        found = [load for load in loads(last.value) if load.source.same_as(buffer)]
+        if all(
+            tvm_ffi.structural_equal(list(load.indices), list(last.indices)) for load in found
+        ):
+            homes[hash(buffer)] = home
+            taken.add(hash(home))
+    return homes
