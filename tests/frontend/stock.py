@@ -73,6 +73,27 @@ _BROADCAST = {
 }
 
 
+_TARGET = tvm.target.Target({"kind": "llvm"})
+
+# TVM's default pipeline without its memory planner, which crashes on some of these modules.
+_PIPELINE = tvm.transform.Sequential(
+    [
+        relax.backend.DispatchSampling(),
+        relax.backend.DispatchSortScan(),
+        relax.transform.LegalizeOps(),
+        relax.transform.RewriteDataflowReshape(),
+        relax.transform.ToNonDataflow(),
+        relax.transform.RemovePurityChecking(),
+        relax.transform.CallTIRRewrite(),
+        relax.transform.LowerAllocTensor(),
+        relax.transform.LowerRuntimeBuiltin(),
+        relax.transform.ComputePrimValue(),
+        relax.transform.VMShapeLower(),
+        relax.transform.AttachGlobalSymbol(),
+    ]
+)
+
+
 class Model:
     """An imported module, compiled by the stock pipeline."""
 
@@ -81,7 +102,7 @@ class Model:
         main = stretched.visit_expr(module["main"])
         stretched.builder_.update_func(module.get_global_var("main"), main)
         module = stretched.builder_.finalize()
-        executable = tvm.compile(module, tvm.target.Target({"kind": "llvm"}))
+        executable = tvm.compile(module, _TARGET, relax_pipeline=_PIPELINE)
         self.main = relax.VirtualMachine(executable, tvm.cpu())["main"]
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:

@@ -100,7 +100,11 @@ class Context:
     def result(self, expr: Expr, name: str) -> Expr:
         """Bind ``expr`` as the ONNX value ``name``."""
         if name not in self.module.crossing or not self.bb.current_block_is_dataflow():
-            return self.emit(expr, name=name)
+            var = self.emit(expr, name=name)
+            if not is_constant(var):
+                # Bound by the converter already, under a name of its own.
+                self.module.onnx_values.setdefault(var.name, name)
+            return var
         expr = self.bb.normalize(expr)
         if not isinstance(expr, relax.Var) and expr.ty.shape is None:
             expr = self.emit(expr)
