@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import tvm
 from tvm import relax, tirx
 
-Root = relax.Var
+Root: TypeAlias = relax.Var
 
 EXTERN_KEEPS = "an external function may keep it"
 
@@ -127,9 +128,7 @@ class Aliases:
         name = _operator(call)
         if name in _FRESH or _is_void(call.ty) or isinstance(call.ty, tvm.ir.PrimType):
             return Roots()
-        if name in _VIEWS or (
-            isinstance(call.op, relax.ExternFunc) and str(call.op.global_symbol) in _VIEW_FUNCTIONS
-        ):
+        if is_view(call):
             return Roots(self.of(call.args[0]).all())
         returned: Iterable[relax.Expr] = call.args
         if isinstance(call.op, tvm.ir.GlobalVar):
@@ -164,6 +163,13 @@ class Aliases:
                 else:
                     self.bind_value(binding.var, binding.value)
         return self.of(body.body)
+
+
+def is_view(call: relax.Call) -> bool:
+    """Whether the result of `call` is its first argument's memory."""
+    if isinstance(call.op, relax.ExternFunc):
+        return str(call.op.global_symbol) in _VIEW_FUNCTIONS
+    return _operator(call) in _VIEWS
 
 
 def _operator(value: relax.Expr) -> str | None:

@@ -27,7 +27,7 @@ def layout_kernel(
     values += [heights.expr(height) for height in (*exact, *rounded)]
     symbols = _free_symbols(values, named)
     params = {symbol: tirx.Var(heights.sizes.name(symbol), "int64") for symbol in symbols}
-    out = tirx.decl_buffer((len(values),), "int64", name="out")
+    out = tirx.decl_buffer((len(values),), "int64", name="out", layout=None)
     slot_of = {symbol: slot for slot, symbol in enumerate(named)}
 
     def known(var: tirx.Var) -> tvm.ir.Expr:

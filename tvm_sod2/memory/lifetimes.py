@@ -15,6 +15,7 @@ from tvm import relax, tirx
 
 from tvm_sod2.memory.aliases import EXTERN_KEEPS, Aliases, Root, Roots
 from tvm_sod2.memory.offsets import Span
+from tvm_sod2.memory.symbols import input_symbols
 
 ENTRY = -1  # number of the definition point "when the function is entered"
 
@@ -60,7 +61,7 @@ class _Walk:
         self.result = Lifetimes()
         self._aliases = Aliases(func, mod)
         self._by_var: dict[Root, Allocation] = {}
-        self._defined = dict.fromkeys(relax.analysis.defined_symbolic_vars(func), ENTRY)
+        self._defined = dict.fromkeys(input_symbols(func), ENTRY)
         self._position = 0
         self._arms: tuple[tuple[int, bool], ...] = ()
         roots = self._sequence(func.body)

@@ -16,6 +16,7 @@ from tvm_sod2.memory.lifetimes import ENTRY, Allocation, Lifetimes, find_lifetim
 from tvm_sod2.memory.offsets import Stacking, choose_stacking, peak_live
 from tvm_sod2.memory.samples import sample_dims
 from tvm_sod2.memory.sizes import Poly, SizeAlgebra
+from tvm_sod2.memory.symbols import extents
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def plan(func: relax.Function, mod: tvm.IRModule | None = None, name: str = "mai
         Holds the functions that `func` calls; without it their results alias their arguments.
     """
     lifetimes = find_lifetimes(func, mod or tvm.IRModule())
-    sizes = SizeAlgebra(_extents(func))
+    sizes = SizeAlgebra(extents(func))
     heights = Heights(sizes)
     bytes_of = {a.var: sizes.bytes_of(a.shape, a.dtype) for a in lifetimes.allocations}
     samples = sample_dims(func, sizes)
@@ -131,24 +132,3 @@ def _segment(
     )
     after = None if point == ENTRY else lifetimes.points[point]
     return Segment(point, after, tuple(tensors), tuple(sizes), stacking, tuple(offsets), height)
-
-
-def _extents(func: relax.Function) -> set[tirx.Var]:
-    """Symbols that are, on their own, the extent of some tensor: never negative."""
-    found: set[tirx.Var] = set()
-
-    def of_type(ty: tvm.ir.Type) -> None:
-        if isinstance(ty, relax.TupleType):
-            for part in ty.fields:
-                of_type(part)
-        elif isinstance(ty, relax.TensorType) and isinstance(ty.shape, relax.ShapeExpr):
-            found.update(extent for extent in ty.shape.values if isinstance(extent, tirx.Var))
-
-    def visit(expr: relax.Expr) -> None:
-        if isinstance(expr, relax.Var):
-            of_type(expr.ty)
-
-    relax.analysis.post_order_visit(func, visit)
-    for var in relax.analysis.all_vars(func):
-        of_type(var.ty)
-    return found

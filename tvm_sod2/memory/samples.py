@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tvm import relax, tirx
+from tvm import relax
 
 from tvm_sod2.memory.sizes import SizeAlgebra
+from tvm_sod2.memory.symbols import all_symbols
 
 _SMALL, _MEDIUM, _LARGE = 8, 64, 512
 # More symbols than this are not set apart one by one: the points would outnumber their use.
@@ -23,7 +24,7 @@ def sample_dims(func: relax.Function, sizes: SizeAlgebra) -> tuple[Mapping[str, 
 
     Bounds are TVM's function attributes ``tir_var_lower_bound`` and ``tir_var_upper_bound``.
     """
-    symbols = _symbols(func)
+    symbols = all_symbols(func)
     bounds = _Bounds(func)
     names = {symbol: sizes.name(symbol) for symbol in symbols}
 
@@ -43,16 +44,6 @@ def sample_dims(func: relax.Function, sizes: SizeAlgebra) -> tuple[Mapping[str, 
     for dims in points:
         unique.setdefault(tuple(dims.values()), dims)
     return tuple(unique.values())
-
-
-def _symbols(func: relax.Function) -> list[tirx.Var]:
-    """Symbols of the parameters, then those defined by `match_cast`, each once."""
-    found = list(relax.analysis.defined_symbolic_vars(func))
-    for var in relax.analysis.all_vars(func):
-        for symbol in relax.analysis.tir_vars_in_type(var.ty):
-            if not any(symbol.same_as(other) for other in found):
-                found.append(symbol)
-    return found
 
 
 class _Bounds:

@@ -134,7 +134,7 @@ class SizeAlgebra:
         """Whether ``left <= right`` is proven for all dims. False means: not proven."""
         surplus = dict(add(right, scale(left, -1)))
         for mono in [m for m, factor in surplus.items() if factor < 0]:
-            # What is rounded up on the left may be covered by a larger count rounded up on the right.
+            # What is rounded up on the left may be covered by more rounded up on the right.
             inner = self._rounded.get(mono[0]) if len(mono) == 1 else None
             if inner is None:
                 return False

@@ -126,7 +126,8 @@ class CompileKernels:
 
 def _build(kernels: dict[tvm.ir.GlobalVar, tirx.PrimFunc], target: Target) -> tvm.runtime.Module:
     """Compile `kernels` into one LLVM module."""
-    scheduled, emitted = {}, {}
+    scheduled: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
+    emitted: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
     for gvar, func in kernels.items():
         (scheduled if _has_blocks(func) else emitted)[gvar] = func
     mod = tvm.IRModule(emitted)

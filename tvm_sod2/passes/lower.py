@@ -1,7 +1,7 @@
 """From scheduled kernels called by `call_tir` to what TVM's VM code generator takes.
 
-TVM's own passes, except for `StaticPlanBlockMemory`: it has no `<=` on symbolic sizes, no arena,
-and takes a storage of one arm of an ``If`` for the other. Our arena stands in its place.
+TVM's own passes, except for `StaticPlanBlockMemory`: it has no ``<=`` on symbolic sizes, no arena,
+and takes a storage that only one arm of an ``If`` allocates for the other arm too.
 """
 
 from __future__ import annotations
@@ -10,27 +10,63 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
+from tvm_sod2.errors import BuildError
 from tvm_sod2.memory.arena import PlanArena
+from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
+from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 
 def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
     """Passes from `call_tir` form to an executable's parts, compiled for `target`."""
     return [
-        # Explicit form: every kernel is called with the tensors it writes.
+        # Everything that computes is a kernel, every reshape a view.
+        LowerShapeToTensor(),
         relax.transform.RewriteDataflowReshape(),
+        relax.transform.DeadCodeElimination(),
+        # Explicit form: every kernel is called with the tensors it writes.
         relax.transform.ToNonDataflow(),
         relax.transform.RemovePurityChecking(),
         relax.transform.CallTIRRewrite(),
-        # Memory.
-        PlanArena(),
+        # Memory, and before it the check of the inputs' dims.
+        *([PlanArena()] if target.kind.name == "llvm" else []),
+        CheckInputs(),
         relax.transform.LowerAllocTensor(),
         relax.transform.KillAfterLastUse(),
         # The VM's builtins and its heap of dims.
         relax.transform.LowerRuntimeBuiltin(),
+        RefusePython(),
         relax.transform.ComputePrimValue(),
         relax.transform.VMShapeLower(),
         relax.transform.AttachGlobalSymbol(),
         # Machine code.
         CompileKernels(target),
     ]
+
+
+@tvm.transform.module_pass(opt_level=0, name="RefusePython")
+class RefusePython:
+    """Refuse functions that exist only where Python runs TVM: a library must run without."""
+
+    def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        for gvar, func in mod.functions.items():
+            if isinstance(func, relax.Function):
+                for name in sorted(_extern_functions(func)):
+                    if name.startswith("relax.run."):
+                        operator = name.removeprefix("relax.run.")
+                        raise BuildError(
+                            f"{gvar.name_hint}: operator {operator} would call the Python function "
+                            f"{name} at run time; it needs a kernel of its own"
+                        )
+        return mod
+
+
+def _extern_functions(func: relax.Function) -> set[str]:
+    found: set[str] = set()
+
+    def visit(expr: relax.Expr) -> None:
+        if isinstance(expr, relax.ExternFunc):
+            found.add(str(expr.global_symbol))
+
+    relax.analysis.post_order_visit(func, visit)
+    return found
