@@ -37,8 +37,7 @@ def exp(x: Expr) -> Expr:
     """
     lets = _Lets()
     x = lets(x)
-    # Written so that a NaN passes: both comparisons are then false.
-    x = lets(tirx.Select(x > _f(89.5), _f(89.5), tirx.Select(x < _f(-105.0), _f(-105.0), x)))
+    x = lets(_at_least(-105.0, _at_most(89.5, x)))
     magic = 12582912.0  # 1.5 * 2**23: adding it rounds to an integer held in the low mantissa bits
     shifted = lets(x * _f(1.44269504088896341) + _f(magic))
     n = lets(shifted - _f(magic))
@@ -98,7 +97,7 @@ def erf(x: Expr) -> Expr:
     lets = _Lets()
     x = lets(x)
     t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
-    t = lets(tirx.Select(t > _f(4.0), _f(4.0), t))
+    t = lets(_at_most(4.0, t))
     s = lets(t * t)
     large = _horner(t, [-1.72853470e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2])
     large = (large * t + _f(-1.06777877e-1)) * t + _f(-6.34846687e-1)
@@ -123,7 +122,7 @@ def tanh(x: Expr) -> Expr:
     lets = _Lets()
     x = lets(x)
     t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
-    t = lets(tirx.Select(t > _f(10.0), _f(10.0), t))
+    t = lets(_at_most(10.0, t))
     s = lets(t * t)
     small = _horner(
         s,
@@ -203,7 +202,11 @@ _BUILDERS: dict[str, Callable[..., Expr | None]] = {
 
 
 class _Lets:
-    """Names for shared sub-expressions: TIR is walked as a tree, sharing by reference is lost."""
+    """Names for shared sub-expressions: TIR is walked as a tree, sharing by reference is lost.
+
+    TVM's analyzer puts the value of a pure let wherever its variable stands, so building costs grow
+    with the product of the uses along a chain of lets: the formulas use each name few times.
+    """
 
     def __init__(self) -> None:
         self._bound: list[tuple[Var, Expr]] = []
@@ -243,6 +246,15 @@ def _power_of_two(n: Expr) -> Expr:
 
 def _with_sign(magnitude: Expr, x: Expr) -> Expr:
     return _float(_bits(magnitude) | (_bits(x) & _i(-0x80000000)))
+
+
+def _at_most(bound: float, x: Expr) -> Expr:
+    """min(bound, x) that lets a NaN pass: TVM compares `bound < x` and takes x where that is false."""
+    return tirx.Min(_f(bound), x)
+
+
+def _at_least(bound: float, x: Expr) -> Expr:
+    return tirx.Max(_f(bound), x)
 
 
 def _horner(x: Expr, coefficients: list[float]) -> Expr:
