@@ -111,7 +111,7 @@ class _Run:
         code = tile.code
 
         def store(start: Any, width: int) -> None:
-            with code.loop(width, "j", ForKind.VECTORIZED) as j:
+            with code.vector(width) as j:
                 e = start + j
                 at = e // i64(length) * i64(lanes) + i64(self.first) + e % i64(length)
                 column = pixel * i64(self.width) + e // i64(self.channels)

@@ -99,6 +99,15 @@ class Code:
         yield var
         self.add(tirx.For(var, i64(start), i64(extent), kind, _sequence(self._open.pop())))
 
+    @contextmanager
+    def vector(self, width: int) -> Iterator[Any]:
+        """`width` lanes at once; yields the lane. TVM refuses a vectorised loop over one lane."""
+        if width == 1:
+            yield i64(0)
+        else:
+            with self.loop(width, "lane", ForKind.VECTORIZED) as lane:
+                yield lane
+
     def branch(self, cases: Sequence[tuple[Any, Callable[[], None]]]) -> None:
         """The first case whose condition holds; a condition None is the `else`."""
         statement = None

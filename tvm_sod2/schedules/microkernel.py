@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, f32, i64, ramp, splat
@@ -60,7 +59,7 @@ class Panels:
 
     def packed_shape(self, k: int) -> list[Any]:
         """Shape of the weights that `pack_panels` makes for a reduction over k."""
-        return [i64(self.count), i64(k), i64(self.shape.columns)]
+        return [i64(self.count), i64(max(k, 1)), i64(self.shape.columns)]
 
     def fill(self, code: Code, panel: Any, write: Callable[[int], None]) -> None:
         """Write code for each number of vectors that a panel may need."""
@@ -116,7 +115,7 @@ class Tile:
             lead = [*at(r)]
             for first, width in pieces(columns, self.shape.lanes):
                 part, offset = divmod(first, self.shape.lanes)
-                with code.loop(width, "j", ForKind.VECTORIZED) as j:
+                with code.vector(width) as j:
                     register = self.parts[part][r * i64(self.shape.lanes) + i64(offset) + j]
                     index = [*lead, start + i64(first) + j]
                     code.store(group.output, group.stored(register, index), *index)
@@ -200,12 +199,15 @@ def pieces(columns: int, lanes: int) -> list[tuple[int, int]]:
 
 
 def pack_panels(matrix: np.ndarray, columns: int) -> np.ndarray:
-    """Lay out weights [K, N] as panels [ceil(N / columns), K, columns], zeros beyond N."""
+    """Lay out weights [K, N] as panels [ceil(N / columns), K, columns], zeros beyond N.
+
+    For K = 0 there is one row of zeros: TVM cannot load a constant without elements.
+    """
     k, n = matrix.shape
     panels = -(-n // columns)
-    padded = np.zeros((k, panels * columns), matrix.dtype)
-    padded[:, :n] = matrix
-    return np.ascontiguousarray(padded.reshape(k, panels, columns).transpose(1, 0, 2))
+    padded = np.zeros((max(k, 1), panels * columns), matrix.dtype)
+    padded[:k, :n] = matrix
+    return np.ascontiguousarray(padded.reshape(-1, panels, columns).transpose(1, 0, 2))
 
 
 def product(dims: Sequence[Any]) -> Any:

@@ -1,0 +1,141 @@
+"""Direct convolution: borders, remainders of blocks, strides, dilation, channel tails."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from kernel_cases import Case, Compiled, close, conv2d, dims, hardswish, random, relu, tensor
+from kernel_cases import hardswish_relax as hardswish_op
+from tvm import relax
+
+op = relax.op
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Parameters of one convolution; `kernel` is OHWI."""
+
+    kernel: tuple[int, int, int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return op.nn.conv2d(
+            x,
+            w,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            data_layout="NHWC",
+            kernel_layout="OHWI",
+        )
+
+    def fits(self, h: int, w: int) -> bool:
+        top, left, bottom, right = self.padding
+        reach = [(k - 1) * d for k, d in zip(self.kernel[1:3], self.dilation, strict=True)]
+        return h + top + bottom > reach[0] and w + left + right > reach[1]
+
+    def expected(self, x: Any, w: Any) -> Any:
+        return conv2d(x, w, self.strides, self.padding, self.dilation, self.groups)
+
+
+CONVS = {
+    "same_3x3": Conv((40, 3, 3, 5), padding=(1, 1, 1, 1)),
+    "first_layer": Conv((16, 3, 3, 3), strides=(2, 2), padding=(1, 1, 1, 1)),
+    "uneven": Conv((24, 5, 3, 7), strides=(2, 3), padding=(2, 0, 1, 3)),
+    "dilated": Conv((33, 3, 3, 8), strides=(1, 2), padding=(2, 2, 2, 2), dilation=(2, 2)),
+    "big_padding": Conv((7, 7, 7, 4), strides=(3, 1), padding=(3, 6, 3, 6)),
+    "strided_1x1": Conv((8, 1, 1, 4), strides=(2, 2)),
+    "padded_1x1": Conv((8, 1, 1, 4), padding=(1, 2, 1, 2)),
+    "to_one_channel": Conv((1, 3, 3, 2), padding=(1, 1, 1, 1)),
+    "depthwise_one": Conv((1, 3, 3, 1), padding=(1, 1, 1, 1)),
+    "row_kernel": Conv((17, 1, 3, 6), padding=(0, 1, 0, 1)),
+    "depthwise_3x3": Conv((40, 3, 3, 1), padding=(1, 1, 1, 1), groups=40),
+    "depthwise_5x5": Conv((24, 5, 5, 1), strides=(2, 1), padding=(2, 2, 2, 2), groups=24),
+    "depthwise_uneven": Conv((7, 3, 5, 1), strides=(1, 3), padding=(0, 2, 1, 4), groups=7),
+    "depthwise_dilated": Conv((45, 3, 3, 1), padding=(2, 2, 2, 2), dilation=(2, 2), groups=45),
+}
+IMAGES = ((1, 1, 1), (1, 3, 5), (2, 7, 13), (3, 5, 29), (1, 4, 37), (0, 4, 4))
+
+
+def _cases() -> dict[str, Case]:
+    cases = {}
+    for name, conv in CONVS.items():
+        n, h, w = dims("n h w")
+        kernel = random(*conv.kernel)
+        channels = conv.kernel[3] * conv.groups
+        cases[name] = Case(
+            lambda x, k, b, conv=conv: op.nn.relu(op.add(conv(x, k), b)),
+            [tensor(n, h, w, channels)],
+            [kernel, random(conv.kernel[0])],
+        )
+    n, h, w = dims("n h w")
+    for name in ("same_3x3", "depthwise_3x3"):
+        conv = CONVS[name]
+        cases[f"{name}_residual"] = Case(
+            lambda x, r, k, conv=conv: op.add(hardswish_op(conv(x, k)), r),
+            [tensor(n, h, w, conv.kernel[3] * conv.groups), tensor(n, h, w, 40)],
+            [random(*conv.kernel)],
+        )
+    conv = CONVS["same_3x3"]
+    cases["run_time_weights"] = Case(conv, [tensor(n, h, w, conv.kernel[3]), tensor(*conv.kernel)])
+    grouped = Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4)
+    cases["grouped"] = Case(grouped, [tensor(n, h, w, 8)], [random(*grouped.kernel)])
+    cases["channels_first"] = Case(
+        lambda x, k: op.nn.conv2d(x, k, padding=(1, 1)),
+        [tensor(n, 5, h, w)],
+        [random(6, 5, 3, 3)],
+    )
+    return cases
+
+
+@pytest.fixture(scope="module")
+def run() -> Compiled:
+    return Compiled(_cases())
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_every_size(run: Compiled, name: str) -> None:
+    conv = CONVS[name]
+    kernel, bias = random(*conv.kernel), random(conv.kernel[0])
+    kind = "depthwise" if name.startswith("depthwise") else "conv"
+    assert run.choices[f"{name}_group"].startswith(kind)
+    tried = 0
+    for image in IMAGES:
+        if conv.fits(*image[1:]):
+            x = random(*image, conv.kernel[3] * conv.groups)
+            close(run(name, x), relu(conv.expected(x, kernel) + bias))
+            tried += 1
+    assert tried >= 3
+
+
+@pytest.mark.parametrize("name", ["same_3x3", "depthwise_3x3"])
+def test_residual(run: Compiled, name: str) -> None:
+    conv = CONVS[name]
+    x, r = random(2, 6, 17, conv.kernel[3] * conv.groups), random(2, 6, 17, 40)
+    expected = hardswish(conv.expected(x, random(*conv.kernel))) + r
+    close(run(f"{name}_residual", x, r), expected)
+
+
+def test_run_time_weights_fall_back(run: Compiled) -> None:
+    assert "not conv2d: the weights are not constant" in run.choices["run_time_weights_group"]
+    conv = CONVS["same_3x3"]
+    x, w = random(1, 4, 9, 5), random(*conv.kernel)
+    close(run("run_time_weights", x, w), conv.expected(x, w))
+
+
+def test_groups_fall_back(run: Compiled) -> None:
+    assert "not conv2d: grouped, or not channels-last" in run.choices["grouped_group"]
+    grouped = Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4)
+    x = random(1, 4, 9, 8)
+    close(run("grouped", x), grouped.expected(x, random(*grouped.kernel)))
+
+
+def test_channels_first_falls_back(run: Compiled) -> None:
+    assert run.choices["channels_first_group"].startswith("rule ")
+    x, w = random(2, 5, 4, 9), random(6, 5, 3, 3)
+    expected = conv2d(x.transpose(0, 2, 3, 1), w.transpose(0, 2, 3, 1), padding=(1, 1, 1, 1))
+    close(run("channels_first", x), expected.transpose(0, 3, 1, 2))

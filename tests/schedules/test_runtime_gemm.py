@@ -1,0 +1,56 @@
+"""Products of two run-time operands: any dim symbolic, any of them small or zero."""
+
+from itertools import product
+
+import pytest
+from kernel_cases import Case, Compiled, close, dims, gelu, random, tensor
+from tvm import relax
+
+op = relax.op
+
+LENGTHS = (1, 2, 5, 7, 8, 9, 13, 16, 31, 32, 33, 50)
+
+
+@pytest.fixture(scope="module")
+def run() -> Compiled:
+    b, s, m, k, n = dims("b s m k n")
+    return Compiled(
+        {
+            "scores": Case(
+                lambda q, t: op.multiply(op.matmul(q, t), relax.const(0.25, "float32")),
+                [tensor(b, 8, s, 15), tensor(b, 8, 15, s)],
+            ),
+            "values": Case(lambda p, v: op.matmul(p, v), [tensor(b, 8, s, s), tensor(b, 8, s, 15)]),
+            "plain": Case(lambda x, y: op.nn.gelu(op.matmul(x, y)), [tensor(m, k), tensor(k, n)]),
+            "broadcast": Case(
+                lambda x, y: op.matmul(x, y), [tensor(b, 1, m, 16), tensor(8, 16, 20)]
+            ),
+            "one_column": Case(lambda x, y: op.matmul(x, y), [tensor(m, k), tensor(k, 1)]),
+        }
+    )
+
+
+def test_all_are_emitted(run: Compiled) -> None:
+    assert all(choice.startswith("run-time gemm") for choice in run.choices.values())
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_attention(run: Compiled, length: int) -> None:
+    q, t = random(2, 8, length, 15), random(2, 8, 15, length)
+    close(run("scores", q, t), q.astype(float) @ t * 0.25)
+    p, v = random(2, 8, length, length), random(2, 8, length, 15)
+    close(run("values", p, v), p.astype(float) @ v)
+
+
+@pytest.mark.parametrize(("m", "k"), list(product((0, 1, 6, 13), (0, 1, 5, 64))))
+def test_any_dim(run: Compiled, m: int, k: int) -> None:
+    for n in (0, 1, 7, 17, 32, 45):
+        x, y = random(m, k), random(k, n)
+        close(run("plain", x, y), gelu(x.astype(float) @ y))
+    close(run("one_column", random(m, k), random(k, 1)), random(m, k).astype(float) @ random(k, 1))
+
+
+def test_batches_broadcast(run: Compiled) -> None:
+    for batch, m in ((3, 5), (1, 13)):
+        x, y = random(batch, 1, m, 16), random(8, 16, 20)
+        close(run("broadcast", x, y), x.astype(float) @ y)
