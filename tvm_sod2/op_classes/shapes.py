@@ -15,27 +15,47 @@ def tensor_type(dims: list[Entry], like: relax.TensorType) -> relax.TensorType:
     return relax.TensorType([_dim(d) for d in dims], like.dtype)
 
 
-def broadcast(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:
-    """NumPy broadcasting; against an int above 1 an unknown dim can only yield that int."""
+def broadcast(
+    _call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
+) -> list[Entry] | None:
+    """NumPy broadcasting; against an int above 1 an unknown dim can only yield that int.
+
+    Two dims that nothing tells apart from each other or from 1 must be equal, see
+    `broadcast_agreements`.
+    """
+    columns = _broadcast_columns(facts, arithmetic)
+    if columns is None:
+        return None
+    return [_representative([dim for _, _, dim in column]) if column else 1 for column in columns]
+
+
+def broadcast_agreements(
+    _call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
+) -> list[Agreement]:
+    """Dims other than 1 in one column are equal."""
+    found = []
+    for column in _broadcast_columns(facts, arithmetic) or ():
+        wide = [dim for _, _, dim in column]
+        for argument, axis, dim in column:
+            if not arithmetic.equal(dim, _representative(wide)):
+                found.append(Agreement(argument, axis, dim, _representative(wide)))
+    return found
+
+
+def _broadcast_columns(
+    facts: list[Fact], arithmetic: Arithmetic
+) -> list[list[tuple[int, int, Entry]]] | None:
+    """Per axis of the result, the (argument, axis, dim) of those that are not 1."""
     shapes = [entries(fact.dims) for fact in facts if fact.dims is not None]
     if len(shapes) != len(facts):
         return None
     rank = max(len(shape) for shape in shapes)
-    result: list[Entry] = []
-    for axis in range(rank):
-        column = [s[len(s) - rank + axis] for s in shapes if len(s) - rank + axis >= 0]
-        result.append(_broadcast_dim(column, arithmetic))
-    return result
-
-
-def _broadcast_dim(column: list[Entry], arithmetic: Arithmetic) -> Entry:
-    wide = [d for d in column if not arithmetic.equal(d, 1)]
-    if not wide:
-        return 1
-    fixed = next((d for d in wide if isinstance(d, int)), None)
-    if fixed is not None:
-        return fixed
-    return wide[0] if all(arithmetic.equal(wide[0], d) for d in wide[1:]) else None
+    columns: list[list[tuple[int, int, Entry]]] = [[] for _ in range(rank)]
+    for argument, shape in enumerate(shapes):
+        for axis, dim in enumerate(shape):
+            if not arithmetic.equal(dim, 1):
+                columns[rank - len(shape) + axis].append((argument, axis, dim))
+    return columns
 
 
 def concat(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:

@@ -72,7 +72,11 @@ class Arithmetic:
         return tirx.Mul(a, b)
 
     def floor_divide(self, a: Entry, b: Entry) -> Entry:
-        """Quotient rounded down; common factors of two products cancel (b != 0 is the model's)."""
+        """Quotient rounded down; common factors of two products cancel.
+
+        A divisor max(b, 1) counts as b: where b is 0 the quotient divides up no elements at all.
+        """
+        b = _without_guard(b)
         if a is None or b is None or (isinstance(b, int) and b == 0):
             return None
         if isinstance(a, int) and isinstance(b, int):
@@ -119,7 +123,7 @@ class Arithmetic:
         return bool(self.analyzer.can_prove(a >= 0))
 
     def compare(self, relation: Callable[[Any, Any], Any], a: Entry, b: Entry) -> Entry:
-        """1 or 0 where the relation is decided for all values of the symbols, else nac."""
+        """1 or 0 where the relation is decided for all values of the symbols, else a condition."""
         if a is None or b is None:
             return None
         if _ints(a, b):
@@ -129,15 +133,33 @@ class Arithmetic:
             return 1
         if self.analyzer.can_prove(tirx.Not(relation(x, y))):
             return 0
-        return None
+        return relation(x, y)
 
     def select(self, condition: Entry, a: Entry, b: Entry) -> Entry:
-        """a where the condition is known true, b where it is known false."""
+        """a where the condition holds, b where it does not."""
         if isinstance(condition, int):
             return a if condition else b
-        if a is not None and b is not None and self.equal(a, b):
-            return a
-        return None
+        if a is None or b is None or condition is None:
+            return None
+        return a if self.equal(a, b) else tirx.Select(condition, _expr(a), _expr(b))
+
+    def both(self, a: Entry, b: Entry) -> Entry:
+        """Logical and of two conditions."""
+        if (isinstance(a, int) and not a) or (isinstance(b, int) and not b):
+            return 0
+        if isinstance(a, int) or isinstance(b, int):
+            return b if isinstance(a, int) else a
+        return None if a is None or b is None else tirx.And(a, b)
+
+    def inverse(self, a: Entry) -> Entry:
+        """Logical not of a condition."""
+        if a is None:
+            return None
+        return 1 - a if isinstance(a, int) else tirx.Not(a)
+
+    def either(self, a: Entry, b: Entry) -> Entry:
+        """Logical or of two conditions."""
+        return self.inverse(self.both(self.inverse(a), self.inverse(b)))
 
     def _apply(self, operation: Callable[[Any, Any], Any], a: Entry, b: Entry) -> Entry:
         if a is None or b is None:
@@ -153,6 +175,12 @@ def _ints(a: Entry, b: Entry) -> bool:
 
 def _expr(entry: Entry) -> tvm.ir.Expr:
     return tirx.const(entry, "int64") if isinstance(entry, int) else entry
+
+
+def _without_guard(divisor: Entry) -> Entry:
+    if isinstance(divisor, tirx.Max) and isinstance(divisor.b, tirx.IntImm) and divisor.b == 1:
+        return divisor.a
+    return divisor
 
 
 def _factors(entry: Entry) -> tuple[int, list[tvm.ir.Expr]]:

@@ -18,7 +18,11 @@ def _unary(*names: str) -> dict[str, Row]:
 
 
 def _binary(name: str, value: values.ValueTransfer | None = None) -> dict[str, Row]:
-    return {f"relax.{name}": Row(_ISDOS, _ONE, dims=shapes.broadcast, value=value)}
+    return {
+        f"relax.{name}": Row(
+            _ISDOS, _ONE, dims=shapes.broadcast, value=value, agree=shapes.broadcast_agreements
+        )
+    }
 
 
 def _many(*names: str) -> dict[str, Row]:
@@ -80,9 +84,7 @@ ROWS: dict[str, Row] = {
         _ONE,
         value=values.elementwise(lambda a, x, low, high: a.minimum(a.maximum(x, low), high)),
     ),
-    "relax.logical_not": Row(
-        _ISDOS, _ONE, value=values.elementwise(lambda a, x: a.compare(values.LESS, x, 1))
-    ),
+    "relax.logical_not": Row(_ISDOS, _ONE, value=values.elementwise(A.inverse)),
     "relax.quantize": Row(_ISDOS, _ONE),
     "relax.dequantize": Row(_ISDOS, _ONE),
     "relax.nn.batch_norm": Row(_ISDOS, _ONE),
@@ -95,14 +97,14 @@ ROWS: dict[str, Row] = {
     **_binary("floor_mod", values.elementwise(A.floor_modulo)),
     **_binary("maximum", values.elementwise(A.maximum)),
     **_binary("minimum", values.elementwise(A.minimum)),
-    **_binary("equal", values.equality(1)),
-    **_binary("not_equal", values.equality(0)),
+    **_binary("equal", values.comparison(values.equal_to)),
+    **_binary("not_equal", values.comparison(values.unequal_to)),
     **_binary("less", values.comparison(values.LESS)),
     **_binary("less_equal", values.comparison(values.LESS_EQUAL)),
     **_binary("greater", values.comparison(values.GREATER)),
     **_binary("greater_equal", values.comparison(values.GREATER_EQUAL)),
-    **_binary("logical_and", values.elementwise(A.minimum)),
-    **_binary("logical_or", values.elementwise(A.maximum)),
+    **_binary("logical_and", values.elementwise(A.both)),
+    **_binary("logical_or", values.elementwise(A.either)),
     **_binary("where", values.elementwise(A.select)),
     **_binary("mod"),
     **_binary("power"),

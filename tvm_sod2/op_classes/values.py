@@ -15,6 +15,19 @@ from tvm_sod2.op_classes.row import ValueTransfer
 from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
 
 
+LESS, LESS_EQUAL, GREATER, GREATER_EQUAL = operator.lt, operator.le, operator.gt, operator.ge
+
+
+def equal_to(a: Any, b: Any) -> Any:
+    """a == b; Python's own operator compares expressions by identity."""
+    return a == b if isinstance(a, int) else tirx.EQ(a, b)
+
+
+def unequal_to(a: Any, b: Any) -> Any:
+    """a != b, likewise."""
+    return a != b if isinstance(a, int) else tirx.NE(a, b)
+
+
 def elementwise(function: Callable[..., Entry]) -> ValueTransfer:
     """Entry by entry with broadcasting; `function(arithmetic, *entries) -> entry`."""
 
@@ -31,21 +44,8 @@ def elementwise(function: Callable[..., Entry]) -> ValueTransfer:
 
 
 def comparison(relation: Callable[[Any, Any], Any]) -> ValueTransfer:
-    """1 or 0 where all values of the symbols decide the relation, nac elsewhere."""
+    """1 or 0 where all values of the symbols decide the relation, a condition elsewhere."""
     return elementwise(lambda arithmetic, a, b: arithmetic.compare(relation, a, b))
-
-
-def equality(wanted: int) -> ValueTransfer:
-    """equal (wanted=1) or not_equal (wanted=0)."""
-
-    def function(arithmetic: Arithmetic, a: Entry, b: Entry) -> Entry:
-        if a is None or b is None:
-            return None
-        if arithmetic.equal(a, b):
-            return wanted
-        return 1 - wanted if arithmetic.differ(a, b) else None
-
-    return elementwise(function)
 
 
 def movement(function: Callable[[tvm.ir.Call, list[Fact]], np.ndarray]) -> ValueTransfer:
@@ -63,14 +63,20 @@ def identity(_call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> 
     return facts[0].value
 
 
-def cast(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
-    """Integer to integer keeps the entry (dims fit every integer type); to bool when constant."""
+def cast(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> Any:
+    """Integer to integer keeps the entry: dims fit every integer type."""
     value, dtype = facts[0].value, str(call.attrs.dtype)
     if value is None or not tracks(dtype, value.size):
         return None
-    if dtype != "bool":
-        return value
-    return np.frompyfunc(lambda e: int(e != 0) if isinstance(e, int) else None, 1, 1)(value)
+    if str(facts[0].ty.dtype) == "bool":
+        return _each(lambda entry: arithmetic.select(entry, 1, 0), value)
+    if dtype == "bool":
+        return _each(lambda entry: arithmetic.compare(unequal_to, entry, 0), value)
+    return value
+
+
+def _each(function: Callable[[Entry], Entry], value: np.ndarray) -> np.ndarray:
+    return np.asarray(np.frompyfunc(function, 1, 1)(value), dtype=object)
 
 
 def concat(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
@@ -207,4 +213,3 @@ def _constant(value: np.ndarray) -> bool:
     return all(isinstance(entry, int) for entry in value.flat)
 
 
-LESS, LESS_EQUAL, GREATER, GREATER_EQUAL = operator.lt, operator.le, operator.gt, operator.ge

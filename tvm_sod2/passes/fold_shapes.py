@@ -16,7 +16,6 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Fact
-from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.passes.mutate import map_functions
 from tvm_sod2.passes.rdp import FunctionFacts, propagate
@@ -59,8 +58,9 @@ class _Folder(relax.PyExprMutator):
         value = binding.value
         if fact is not None and fact.known and isinstance(value, relax.Call):
             value = self._materialised(fact, value)
-        for agreement in self.found.agreements.get(binding.var, ()):
-            value = self._refined(value, agreement)
+        agreements = self.found.agreements.get(binding.var)
+        if agreements:
+            value = self._refined(value, agreements)
         super().visit_var_binding_(relax.VarBinding(binding.var, value))
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
@@ -72,9 +72,18 @@ class _Folder(relax.PyExprMutator):
             shape = relax.ShapeExpr([_expr(e) for e in fact.value.flat])
             super().visit_var_binding_(relax.VarBinding(binding.var, shape))
         elif tvm_ffi.structural_equal(self._type_of(value), wanted):
-            super().visit_var_binding_(relax.VarBinding(binding.var, value))
+            self._alias(binding.var, value)
         else:
             super().visit_match_cast_(relax.MatchCast(binding.var, value, wanted))
+
+    def _alias(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> None:
+        if isinstance(var, relax.DataflowVar) and isinstance(value, tvm.ir.Var):
+            self.set_var_remap(var, value)
+        else:
+            super().visit_var_binding_(relax.VarBinding(var, value))
+
+    def visit_shape_expr_(self, op: relax.ShapeExpr) -> tvm.ir.Expr:
+        return relax.ShapeExpr([self.found.substitute(value) for value in op.values])
 
     def _type_of(self, value: tvm.ir.Expr) -> tvm.ir.Type:
         return self.found.substitute(self.builder_.normalize(value).ty)
@@ -93,19 +102,20 @@ class _Folder(relax.PyExprMutator):
             return call  # Dead where it served a shape; real data otherwise.
         return relax.op.shape_to_tensor(relax.ShapeExpr([_expr(entry) for entry in known]))
 
-    def _refined(self, call: relax.Call, agreement: Agreement) -> relax.Call:
-        """The call with the argument's dim stated to be what the operator needs it to be."""
+    def _refined(self, call: relax.Call, agreements: list[Agreement]) -> relax.Call:
+        """The call with its arguments' dims stated to be what the operator needs them to be."""
         in_tuple = len(call.args) == 1 and isinstance(call.args[0], relax.Tuple)
         arguments = list(call.args[0].fields if in_tuple else call.args)
-        argument = self.visit_expr(arguments[agreement.argument])
-        fact = Fact(argument.ty)
-        if fact.dims is None:
-            return call
-        dims = list(entries(fact.dims))
-        dims[agreement.axis] = agreement.expected
-        arguments[agreement.argument] = self.builder_.match_cast(
-            argument, tensor_type(dims, argument.ty)
-        )
+        for index in {agreement.argument for agreement in agreements}:
+            argument = self.visit_expr(arguments[index])
+            dims = Fact(argument.ty).dims
+            if dims is None:
+                continue
+            for agreement in agreements:
+                if agreement.argument == index:
+                    dims[agreement.axis] = _expr(agreement.expected)
+            wanted = tensor_type(dims, argument.ty)
+            arguments[index] = self.builder_.match_cast(argument, wanted)
         new_args = [relax.Tuple(arguments)] if in_tuple else arguments
         return relax.Call(call.op, new_args, call.attrs, call.ty_args)
 

@@ -13,7 +13,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from tvm_sod2.passes.fusion_plan import is_view, plan_groups
+from tvm_sod2.passes.fusion_plan import is_cast, is_view, plan_groups
 
 MAX_NAME = 60
 
@@ -32,7 +32,7 @@ def fuse(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
 class _Fuser(relax.PyExprMutator):
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
-        self.groups: dict[tvm.ir.Var, list[relax.VarBinding]] = {}
+        self.groups: dict[tvm.ir.Var, list[relax.Binding]] = {}
         self.skipped: set[tvm.ir.Var] = set()
 
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
@@ -49,6 +49,10 @@ class _Fuser(relax.PyExprMutator):
             self.groups[members[-1].var] = members
             self.skipped |= {m.var for m in members[:-1]}
 
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        if binding.var not in self.skipped:
+            super().visit_match_cast_(binding)
+
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         if binding.var in self.skipped:
             return
@@ -56,22 +60,28 @@ class _Fuser(relax.PyExprMutator):
         if members is None:
             super().visit_var_binding_(binding)
             return
-        if len(members) == 1 and is_view(binding.value):
-            value = self._view(binding)
-        else:
-            value = self._outlined(members)
-        super().visit_var_binding_(relax.VarBinding(binding.var, value))
+        value = self._outlined(members)
+        if value is not None:
+            super().visit_var_binding_(relax.VarBinding(binding.var, value))
+            return
+        for member in members:  # Inference cannot follow the whole: one kernel per operator.
+            if is_cast(member):
+                super().visit_match_cast_(member)
+            else:
+                alone = self._outlined([member])
+                super().visit_var_binding_(relax.VarBinding(member.var, alone or member.value))
 
-    def _view(self, binding: relax.VarBinding) -> relax.Call:
-        return relax.op.reshape(binding.value.args[0], relax.ShapeExpr(binding.var.ty.shape.values))
-
-    def _outlined(self, members: list[relax.VarBinding]) -> relax.Call:
+    def _outlined(self, members: list[relax.Binding]) -> relax.Call | None:
+        """A call of the group's function, or None where its types would lose their dims."""
+        if len(members) == 1 and is_view(members[0].value):
+            shape = relax.ShapeExpr(members[0].var.ty.shape.values)
+            return relax.op.reshape(members[0].value.args[0], shape)
         for abstract in (True, False):
             body = _GroupFunction(members, abstract)
             if body.function is not None:
                 gvar = self.builder_.add_func(body.function, body.name)
                 return relax.Call(gvar, body.arguments)
-        raise AssertionError("a group keeps its types when its dims keep theirs")
+        return None
 
 
 class _GroupFunction:
@@ -81,8 +91,8 @@ class _GroupFunction:
     main that are provably equal there have become two symbols.
     """
 
-    def __init__(self, members: list[relax.VarBinding], abstract: bool) -> None:
-        operators = [m.value.op.name.rsplit(".", 1)[-1] for m in members]
+    def __init__(self, members: list[relax.Binding], abstract: bool) -> None:
+        operators = [m.value.op.name.rsplit(".", 1)[-1] for m in members if not is_cast(m)]
         self.name = "_".join(["fused" if len(members) > 1 else "op", *operators])[:MAX_NAME]
         self.arguments: list[tvm.ir.Expr] = []
         self.params: list[tvm.ir.Var] = []
@@ -91,9 +101,13 @@ class _GroupFunction:
         self._infer = relax.BlockBuilder()
         self.function = self._build(members)
 
-    def _build(self, members: list[relax.VarBinding]) -> relax.Function | None:
+    def _build(self, members: list[relax.Binding]) -> relax.Function | None:
         bindings = []
         for member in members:
+            if is_cast(member):
+                self._inner[member.var] = self._inside(member.value)
+                self.dims.learn(member.ty, self._inner[member.var].ty)
+                continue
             args = [self._inside(argument) for argument in member.value.args]
             call = relax.Call(member.value.op, args, member.value.attrs, member.value.ty_args)
             call = self._infer.normalize(call)

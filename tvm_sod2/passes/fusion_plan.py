@@ -15,7 +15,7 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
-from tvm_sod2.op_classes import Mapping, Row, row
+from tvm_sod2.op_classes import Dynamism, Mapping, Row, row
 from tvm_sod2.passes.postdominators import EXIT, immediate_post_dominators, nodes_between
 
 _ONE, _EXPAND, _MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_MANY
@@ -53,10 +53,19 @@ def is_view(call: tvm.ir.Expr) -> bool:
     return isinstance(call, relax.Call) and _rule(call).mapping is _REORGANIZE
 
 
+def is_cast(binding: relax.Binding) -> bool:
+    """Whether the binding only states dims of a tensor that RDP found equal to its own."""
+    if not isinstance(binding, relax.MatchCast) or not isinstance(binding.value, tvm.ir.Var):
+        return False
+    types = binding.value.ty, binding.ty
+    return all(isinstance(ty, relax.TensorType) and ty.shape is not None for ty in types)
+
+
 class _Planner:
     def __init__(self, block: relax.BindingBlock) -> None:
         self.bindings = list(block.bindings)
-        self.nodes = {i: _rule(b.value) for i, b in enumerate(self.bindings) if _computes_tensor(b)}
+        self.nodes = {i: rule for i, b in enumerate(self.bindings) if (rule := _node(b))}
+        self.same = _SameDims(self.bindings)
         self.consumers = _consumers(block)
         self.post = immediate_post_dominators(len(self.bindings), self.consumers)
         self.groups = {
@@ -68,13 +77,19 @@ class _Planner:
         for start in [*anchors, *(i for i in self.nodes if i not in set(anchors))]:
             self._grow(start)
         unique = {id(group): group for group in self.groups.values()}
-        return sorted(unique.values(), key=lambda group: group.members[-1])
+        groups = sorted(unique.values(), key=lambda group: group.members[-1])
+        for group in groups:
+            while group.members and is_cast(self.bindings[group.members[-1]]):
+                group.members.pop()  # Nothing in the group needs the cast: it stays outside.
+        return [group for group in groups if group.members]
 
     def _grow(self, start: int) -> None:
         """Merge the group of `start` with what lies between its output and the post-dominator."""
         while True:
             group = self.groups[start]
             output = group.members[-1]
+            if is_cast(self.bindings[start]) and len(group.members) == 1:
+                return
             if self._moves_indices(output):
                 group.why_not = "a reshape is a free view"
                 return
@@ -102,7 +117,7 @@ class _Planner:
                 return f"{name} is {mapping.value}"
             if self._moves_indices(other):
                 return f"{name} is a reshape, which is a free view"
-            if group.anchor is not None and not self._same_dims(group.anchor, other):
+            if group.anchor is not None and not self.same(*self._types(group.anchor, other)):
                 return f"{name} has other dims than the anchor"
         return ""
 
@@ -111,11 +126,8 @@ class _Planner:
         value = self.bindings[node].value
         return is_view(value) and value.op.name not in ("relax.expand_dims", "relax.squeeze")
 
-    def _same_dims(self, a: int, b: int) -> bool:
-        types = self.bindings[a].var.ty, self.bindings[b].var.ty
-        if any(not isinstance(ty, relax.TensorType) for ty in types):
-            return False
-        return bool(tvm_ffi.structural_equal(types[0].shape, types[1].shape))
+    def _types(self, a: int, b: int) -> tuple[tvm.ir.Type, tvm.ir.Type]:
+        return self.bindings[a].var.ty, self.bindings[b].var.ty
 
     def _merge(self, group: Group, others: list[int]) -> None:
         members = set(group.members)
@@ -124,6 +136,37 @@ class _Planner:
         group.members = sorted(members)
         for member in members:
             self.groups[member] = group
+
+
+class _SameDims:
+    """Equality of two tensors' dims, casts taken into account."""
+
+    def __init__(self, bindings: list[relax.Binding]) -> None:
+        self._name: dict[tvm_ffi.StructuralKey, tvm_ffi.StructuralKey] = {}
+        for binding in filter(is_cast, bindings):
+            pairs = zip(binding.value.ty.shape.values, binding.ty.shape.values, strict=True)
+            for stated, found in ((self._find(b), self._find(a)) for a, b in pairs):
+                if stated != found:
+                    self._name[stated] = found
+
+    def __call__(self, a: tvm.ir.Type, b: tvm.ir.Type) -> bool:
+        if not isinstance(a, relax.TensorType) or not isinstance(b, relax.TensorType):
+            return False
+        dims = list(a.shape.values), list(b.shape.values)
+        return list(map(self._find, dims[0])) == list(map(self._find, dims[1]))
+
+    def _find(self, dim: tvm.ir.Expr) -> tvm_ffi.StructuralKey:
+        key = tvm_ffi.StructuralKey(dim)
+        while key in self._name:
+            key = self._name[key]
+        return key
+
+
+def _node(binding: relax.Binding) -> Row | None:
+    """The row of a binding that can be a group's member; a cast moves and computes nothing."""
+    if is_cast(binding):
+        return Row(Dynamism.ISDOS, _ONE)
+    return _rule(binding.value) if _computes_tensor(binding) else None
 
 
 def _rule(value: tvm.ir.Expr) -> Row:

@@ -30,10 +30,23 @@ class _Namer(relax.PyExprMutator):
     def __init__(self, func: relax.Function) -> None:
         super().__init__()
         self.names = Names(func)
+        self.matched: set[tvm.ir.Var] = set()  # a match_cast names their dims already
+
+    def visit_binding_block_(self, block: relax.BindingBlock) -> relax.BindingBlock:
+        self._note(block)
+        return super().visit_binding_block_(block)
+
+    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
+        self._note(block)
+        return super().visit_dataflow_block_(block)
+
+    def _note(self, block: relax.BindingBlock) -> None:
+        casts = (b.value for b in block.bindings if isinstance(b, relax.MatchCast))
+        self.matched |= {value for value in casts if isinstance(value, tvm.ir.Var)}
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         value = self.visit_expr(binding.value)
-        if not isinstance(value, relax.Call | relax.If):
+        if binding.var in self.matched or not isinstance(value, relax.Call | relax.If):
             super().visit_var_binding_(relax.VarBinding(binding.var, value))
             return
         found = self.builder_.normalize(value).ty

@@ -7,7 +7,6 @@ own inference is asked, on arguments whose types carry the facts found so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import tvm
@@ -15,6 +14,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.errors import ShapeError
+from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
 from tvm_sod2.op_classes.fact import entries, tracks
 from tvm_sod2.op_classes.shapes import tensor_type
@@ -77,6 +77,7 @@ class _Solver:
         self.names = Names(func)
         self.arithmetic = Arithmetic()
         self.defined: set[tvm.ir.Var] = set()
+        self.equalities: list[tuple[tvm.ir.Expr, Entry]] = []
         self.nacs: set[tvm.ir.Var] = set()  # stand-ins for dims of which nothing is known
         self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self.builder = relax.BlockBuilder()
@@ -87,6 +88,7 @@ class _Solver:
         for parameter in func.params:
             self._set(parameter, fact_of_type(parameter.ty))
         self._sequence(func.body)
+        self._drop_implied()
 
     # Bindings.
 
@@ -134,11 +136,12 @@ class _Solver:
             raise ShapeError(f"{node}: rank is {len(found)}, expected {len(pattern.dims)}")
         for axis, (expected, entry) in enumerate(zip(pattern.dims, found, strict=True)):
             if isinstance(expected, tvm.ir.Var) and expected not in self.defined:
-                self._define(expected, entry, self._producer(binding))
+                self._define(expected, self._not_zero(entry, binding), self._producer(binding))
             elif entry is not None:
                 wanted = entries([self.result.substitute(expected)])[0]
                 if not self.arithmetic.equal(entry, wanted):
-                    self._require(entry, wanted, f"{self.names.node(binding.var)}: dim {axis}")
+                    where = f"{self.names.node(binding.var)}: dim {axis} of {self._source(binding)}"
+                    self._require(entry, wanted, where)
 
     def _define(self, symbol: tvm.ir.Var, entry: Entry, producer: str) -> None:
         """Bind a fresh symbol to what was found for it, or note who determines it at run time."""
@@ -148,6 +151,26 @@ class _Solver:
             self.result.origins[symbol] = producer
         else:
             self.result.symbols[symbol] = _expr(self.arithmetic.simplify(entry))
+
+    def _not_zero(self, entry: Entry, binding: relax.MatchCast) -> Entry:
+        """A dim `c if d == 0 else d` is d, and d must not be 0.
+
+        In a Reshape an entry 0 means "copy this dim". Where the entry is a dim that happens to be 0
+        the tensor is empty, the copied dim does not fit, and refusing the input says so.
+        """
+        if not isinstance(entry, tirx.Select) or not isinstance(entry.condition, tirx.EQ):
+            return entry
+        dim = entry.false_value
+        zero = isinstance(entry.condition.b, tirx.IntImm) and int(entry.condition.b) == 0
+        if not zero or not self.arithmetic.equal(entry.condition.a, dim):
+            return entry
+        message = f"{self._producer(binding)}: a dim of the new shape is {to_python(dim)}"
+        self._constrain(tirx.NE(dim, tirx.const(0, "int64")), f"{message}, which must not be 0")
+        return dim
+
+    def _source(self, binding: relax.MatchCast) -> str:
+        source = binding.value
+        return f"'{self.names.value(source if isinstance(source, tvm.ir.Var) else binding.var)}'"
 
     def _producer(self, binding: relax.MatchCast) -> str:
         source = binding.value
@@ -224,13 +247,47 @@ class _Solver:
 
     def _require(self, dim: Entry, expected: Entry, where: str) -> None:
         """Record `dim == expected`; refuse at once where no input can satisfy it."""
-        message = f"{where} is {dim}, expected {expected}"
+        dim, expected = self._given(dim), self._given(expected)
+        if self.arithmetic.equal(dim, expected):
+            return
+        message = f"{where} is {_text(dim)}, expected {_text(expected)}"
         if self.arithmetic.differ(dim, expected):
             raise ShapeError(message)
+        if isinstance(dim, int):
+            dim, expected = expected, dim
+        if self._constrain(tirx.EQ(dim, _expr(expected)), message):
+            self.equalities.append((dim, expected))
+
+    def _constrain(self, condition: tvm.ir.Expr, message: str) -> bool:
+        """Record the condition for the check at entry, unless it needs what only the run knows."""
         run_time = {**self.result.origins, **dict.fromkeys(self.nacs)}
-        if any(symbol in run_time for symbol in _symbols(dim, expected)):
-            return  # Only the run can tell.
-        self.result.constraints.append(Constraint(tirx.EQ(_expr(dim), _expr(expected)), message))
+        if any(symbol in run_time for symbol in _symbols(condition)):
+            return False
+        self.result.constraints.append(Constraint(condition, message))
+        return True
+
+    def _given(self, entry: Entry) -> Entry:
+        """The entry under the equalities that the check at entry will have made sure of."""
+        if isinstance(entry, int):
+            return entry
+        for dim, expected in self.equalities:
+            if isinstance(expected, int) and not isinstance(entry, int):
+                entry = self.arithmetic.simplify(_replaced(entry, dim, expected))
+        return entry
+
+    def _drop_implied(self) -> None:
+        """Remove conditions that follow from the equalities found after them."""
+        stated = [tirx.EQ(dim, _expr(expected)) for dim, expected in self.equalities]
+        self.result.constraints = [
+            c
+            for c in self.result.constraints
+            if any(tvm_ffi.structural_equal(c.condition, s) for s in stated if _pins(s))
+            or not self._follows(c.condition)
+        ]
+
+    def _follows(self, condition: tvm.ir.Expr) -> bool:
+        given = self._given(condition)
+        return isinstance(given, int) and bool(given)
 
     # The lattice.
 
@@ -301,7 +358,25 @@ def _expr(entry: Entry) -> tvm.ir.Expr:
     return tirx.const(entry, "int64") if isinstance(entry, int) else entry
 
 
-def _symbols(*found: Entry) -> Iterator[tvm.ir.Var]:
-    for entry in found:
-        if not isinstance(entry, int):
-            yield from relax.analysis.tir_vars_in_type(relax.ShapeType([entry]))
+def _symbols(condition: tvm.ir.Expr) -> list[tvm.ir.Var]:
+    found: list[tvm.ir.Var] = []
+    tvm_ffi.structural_walk(condition, (tvm.ir.Var, found.append))
+    return found
+
+
+def _replaced(expr: tvm.ir.Expr, part: tvm.ir.Expr, by: int) -> tvm.ir.Expr:
+    constant = tirx.const(by, "int64")
+    return tvm_ffi.structural_map(
+        expr,
+        (tvm.ir.Expr, lambda e: constant if tvm_ffi.structural_equal(e, part) else e),
+        order="pre",
+    )
+
+
+def _pins(condition: tvm.ir.Expr) -> bool:
+    """Whether the condition sets an expression to a constant."""
+    return isinstance(condition, tirx.EQ) and isinstance(condition.b, tirx.IntImm)
+
+
+def _text(entry: Entry) -> str:
+    return str(entry) if isinstance(entry, int) else to_python(entry)

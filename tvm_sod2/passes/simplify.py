@@ -1,0 +1,132 @@
+"""Small algebra that lowers the work, operator by operator.
+
+    power(x, 2)      ->  multiply(x, x)
+    divide(x, const) ->  multiply(x, 1 / const)
+    x * 1, x + 0     ->  x
+    clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
+    const of shape (1,) in an elementwise operator  ->  const of shape (), an immediate in kernels
+    const of shape (C, 1, 1) beside a rank-4 tensor ->  (1, C, 1, 1), which layouts can follow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from tvm_sod2.op_classes import Mapping, row
+from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.passes.mutate import map_functions
+
+_Rule = Callable[[relax.Call], "tvm.ir.Expr | None"]
+
+
+@tvm.transform.module_pass(opt_level=0, name="SimplifyAlgebra")
+def simplify(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Apply the rules above to every operator of every Relax function, once."""
+    mod = map_functions(mod, lambda func: _Simplifier().visit_expr(func))
+    return relax.transform.CanonicalizeBindings()(mod)
+
+
+@relax.expr_functor.mutator
+class _Simplifier(relax.PyExprMutator):
+    def visit_call_(self, call: relax.Call) -> tvm.ir.Expr:
+        call = super().visit_call_(call)
+        if not isinstance(call.op, tvm.ir.Op) or not isinstance(call.ty, relax.TensorType):
+            return call
+        call = self.builder_.normalize(_with_plain_constants(call))
+        rule = _RULES.get(call.op.name)
+        result = rule(call) if rule is not None else None
+        return call if result is None else result
+
+
+def _with_plain_constants(call: relax.Call) -> relax.Call:
+    """Constants of an elementwise operator as scalars, or with the result's rank."""
+    if row(call.op.name).mapping is not Mapping.ONE_TO_ONE or len(call.args) < 2:
+        return call
+    args = []
+    for position, argument in enumerate(call.args):
+        data = constant_array(argument)
+        others = [a for i, a in enumerate(call.args) if i != position]
+        if data is not None:
+            argument = _plain_constant(data, others, call.ty.ndim)
+        args.append(argument)
+    return relax.Call(call.op, args, call.attrs, call.ty_args)
+
+
+def _plain_constant(data: np.ndarray, others: list[tvm.ir.Expr], rank: int) -> tvm.ir.Expr:
+    full_rank = any(
+        isinstance(other.ty, relax.TensorType) and other.ty.ndim == rank for other in others
+    )
+    if data.size == 1 and data.ndim <= rank and full_rank:
+        return relax.const(data.reshape(()), str(data.dtype))
+    if 1 < data.ndim < rank and full_rank:
+        return relax.const(data.reshape((1,) * (rank - data.ndim) + data.shape), str(data.dtype))
+    return relax.const(data, str(data.dtype))
+
+
+def _scalar(expr: tvm.ir.Expr) -> float | None:
+    data = constant_array(expr)
+    return float(data.reshape(())) if data is not None and data.size == 1 else None
+
+
+def _is_float(call: relax.Call) -> bool:
+    return str(call.ty.dtype).startswith("float")
+
+
+def _power(call: relax.Call) -> tvm.ir.Expr | None:
+    base, exponent = call.args[0], _scalar(call.args[1])
+    if not _is_float(call) or base.ty.dtype != call.ty.dtype:
+        return None
+    if exponent == 2.0:
+        return relax.op.multiply(base, base)
+    if exponent == 0.5:
+        return relax.op.sqrt(base)
+    return base if exponent == 1.0 else None
+
+
+def _divide(call: relax.Call) -> tvm.ir.Expr | None:
+    divisor = constant_array(call.args[1])
+    if divisor is None or not _is_float(call) or not divisor.all():
+        return None
+    inverse = (1.0 / divisor.astype(np.float64)).astype(divisor.dtype)
+    if not np.isfinite(inverse).all():
+        return None
+    return relax.op.multiply(call.args[0], relax.const(inverse, str(divisor.dtype)))
+
+
+def _clip(call: relax.Call) -> tvm.ir.Expr | None:
+    dtype = str(call.ty.dtype)
+    if not _is_float(call):
+        return None  # An integer's bounds may lie outside of its type.
+    low, high = (relax.const(_number(bound), dtype) for bound in call.args[1:])
+    return relax.op.minimum(relax.op.maximum(call.args[0], low), high)
+
+
+def _number(bound: tvm.ir.Expr) -> float:
+    return float(bound.value)
+
+
+def _neutral(value: float, sides: tuple[int, ...]) -> _Rule:
+    """The operand that is left when the other one, on one of `sides`, is the neutral element."""
+
+    def rule(call: relax.Call) -> tvm.ir.Expr | None:
+        for side in sides:
+            kept = call.args[1 - side]
+            if _scalar(call.args[side]) == value and kept.ty.ndim == call.ty.ndim:
+                return kept if constant_array(kept) is None else None
+        return None
+
+    return rule
+
+
+_RULES: dict[str, _Rule] = {
+    "relax.clip": _clip,
+    "relax.power": _power,
+    "relax.divide": _divide,
+    "relax.multiply": _neutral(1.0, (0, 1)),
+    "relax.add": _neutral(0.0, (0, 1)),
+    "relax.subtract": _neutral(0.0, (1,)),
+}
