@@ -88,6 +88,13 @@ class Nest:
     axes: tuple[Axis, ...]
     reduced: tuple[Axis, ...] = ()
     epilogue: tuple[Var, Expr] | None = None
+    kept: tuple[Var, Expr, Expr] | None = None
+
+    @property
+    def values(self) -> list[Expr]:
+        """All expressions the nest evaluates, offsets not counted."""
+        more = [] if self.epilogue is None else [self.epilogue[1]]
+        return [self.value, *more, *([] if self.kept is None else [self.kept[2]])]
 
     @property
     def in_place(self) -> bool:
@@ -114,14 +121,23 @@ def rename(memory: Memory, nest: Nest, mapping: dict[int, Expr], **changes: obje
     if nest.epilogue is not None:
         stored = memory.normalise(tvm_ffi.structural_map(nest.epilogue[1], entries))
         fields["epilogue"] = (nest.epilogue[0], stored)
+    fields["kept"] = nest.kept
+    if nest.kept is not None:
+        fields["kept"] = (
+            nest.kept[0],
+            memory.polynomials.expr(
+                memory.polynomials.of(tvm_ffi.structural_map(nest.kept[1], entries))
+            ),
+            memory.normalise(tvm_ffi.structural_map(nest.kept[2], entries)),
+        )
     fields.update(changes)
     return Nest(nest.target, **fields)  # type: ignore[arg-type]
 
 
 def offsets(nest: Nest) -> list[Expr]:
     """The offsets of all accesses, the store's first."""
-    values = [nest.value] if nest.epilogue is None else [nest.value, nest.epilogue[1]]
-    return [nest.offset, *(load.indices[0] for v in values for load in loads(v))]
+    kept = [] if nest.kept is None else [nest.kept[1]]
+    return [nest.offset, *kept, *(load.indices[0] for v in nest.values for load in loads(v))]
 
 
 def collapse(memory: Memory, nest: Nest, reduced: bool = False) -> Nest:
@@ -155,8 +171,7 @@ def collapse(memory: Memory, nest: Nest, reduced: bool = False) -> Nest:
 
 
 def _joins(memory: Memory, nest: Nest, outer: Axis, inner: Axis) -> bool:
-    values = [nest.value] if nest.epilogue is None else [nest.value, nest.epilogue[1]]
-    if any(used_outside_loads(v, [outer.var, inner.var]) for v in values):
+    if any(used_outside_loads(v, [outer.var, inner.var]) for v in nest.values):
         return False
     polynomials = memory.polynomials
     extent = polynomials.of(inner.extent)

@@ -18,7 +18,7 @@ from tvm.tirx import Var
 from .cost import EXPENSIVE, weight
 from .program import Program, Stage, loads, map_loads
 
-__all__ = ["fold_epilogues", "inline_maps"]
+__all__ = ["fold_epilogues", "inline_maps", "keep_terms"]
 
 _BROADCAST_LIMIT = 2  # weight up to which a value is recomputed along axes it does not have
 _REPEAT_LIMIT = 64  # weight times readers up to which a value is recomputed for each reader
@@ -72,6 +72,57 @@ def fold_epilogues(program: Program) -> Program:
         stages = [joined if s is reader else s for s in stages if s is not stage]
     temporaries = [t for t in program.temporaries if any(s.buffer.same_as(t) for s in stages)]
     return Program(program.func, stages, temporaries)
+
+
+def keep_terms(program: Program) -> Program:
+    """Compute a map inside of the reduction that reads it first, and keep its values for later.
+
+    Before: ``e[k] = exp(x[k]);  s += e[k]`` in two passes. After: one pass that stores and adds.
+    """
+    stages = list(program.stages)
+    for stage in program.stages:
+        if stage.combiner is not None or not stage.plain:
+            continue
+        readers = [s for s in stages if s.reads(stage.buffer)]
+        reader = readers[0] if readers else None
+        if reader is None or reader.combiner is None or reader.kept is not None:
+            continue
+        moved = _walks_once(stage, reader)
+        if moved is None:
+            continue
+        value = tvm_ffi.structural_map(stage.value, [(Var, lambda v, m=moved: m.get(hash(v), v))])
+        indices = tuple(moved[hash(a.var)] for a in stage.axes)
+        joined = replace(reader, kept=(stage.buffer, indices, value))
+        stages = [joined if s is reader else s for s in stages if s is not stage]
+    return Program(program.func, stages, program.temporaries)
+
+
+def _walks_once(stage: Stage, reader: Stage) -> dict[int, Var] | None:
+    """The map's axes as the reader's loops, where those visit each of its elements just once."""
+    if reader.epilogue is not None and any(
+        load.source.same_as(stage.buffer) for load in loads(reader.epilogue[1])
+    ):
+        return None
+    found = [load for load in loads(reader.value) if load.source.same_as(stage.buffer)]
+    loops = {hash(a.var): a for a in (*reader.axes, *reader.reduced)}
+    indices = list(found[0].indices)
+    if any(not tvm_ffi.structural_equal(indices, list(load.indices)) for load in found[1:]):
+        return None
+    if _has_branch(reader.value):
+        return None
+    used: set[int] = set()
+    for index, axis in zip(indices, stage.axes, strict=True):
+        loop = loops.get(hash(index)) if isinstance(index, Var) else None
+        if loop is None or not tvm_ffi.structural_equal(loop.extent, axis.extent):
+            return None
+        used.add(hash(index))
+    if len(used) != len(indices) or any(
+        hash(a.var) not in used
+        for a in loops.values()
+        if not (isinstance(a.extent, tirx.IntImm) and int(a.extent.value) == 1)
+    ):
+        return None
+    return {hash(a.var): i for a, i in zip(stage.axes, indices, strict=True)}
 
 
 def _elementwise(stage: Stage, reader: Stage) -> bool:

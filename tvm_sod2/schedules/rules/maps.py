@@ -31,7 +31,13 @@ def flat_nest(memory: Memory, stage: Stage) -> Nest:
     epilogue = stage.epilogue
     if epilogue is not None:
         epilogue = (epilogue[0], memory.flatten(epilogue[1]))
-    return Nest(memory.view(stage.buffer), offset, value, stage.axes, stage.reduced, epilogue)
+    kept = stage.kept
+    flat_kept = None
+    if kept is not None:
+        kept_offset = memory.polynomials.expr(memory.offset(kept[0], kept[1]))
+        flat_kept = (memory.view(kept[0]), kept_offset, memory.flatten(kept[2]))
+    target = memory.view(stage.buffer)
+    return Nest(target, offset, value, stage.axes, stage.reduced, epilogue, flat_kept)
 
 
 def emit_map(memory: Memory, stage: Stage, parallel: bool) -> Stmt:

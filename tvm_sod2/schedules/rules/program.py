@@ -31,7 +31,8 @@ class Axis:
 class Stage:
     """One loop nest. `value` is what is stored, or, of a reduction, the term that is combined in.
 
-    `epilogue` (variable, expression) is what is stored of a reduction's result, the variable.
+    `epilogue` (variable, expression) is what is stored of a reduction's result, the variable. `kept`
+    (buffer, indices, expression) is stored at each step of a reduction before its term is read.
     """
 
     name: str
@@ -43,6 +44,18 @@ class Stage:
     combiner: Combiner | None = None
     start: Expr | None = None
     epilogue: tuple[Var, Expr] | None = None
+    kept: tuple[Var, tuple[Expr, ...], Expr] | None = None
+
+    @property
+    def values(self) -> list[Expr]:
+        """All expressions the stage evaluates, indices not counted."""
+        more = [] if self.epilogue is None else [self.epilogue[1]]
+        return [self.value, *more, *([] if self.kept is None else [self.kept[2]])]
+
+    @property
+    def written(self) -> list[Var]:
+        """The buffers the stage writes."""
+        return [self.buffer] if self.kept is None else [self.buffer, self.kept[0]]
 
     @property
     def plain(self) -> bool:
@@ -54,8 +67,7 @@ class Stage:
 
     def reads(self, buffer: Var) -> int:
         """How many loads of `buffer` the value has."""
-        values = [self.value] if self.epilogue is None else [self.value, self.epilogue[1]]
-        return sum(1 for v in values for load in loads(v) if load.source.same_as(buffer))
+        return sum(1 for v in self.values for load in loads(v) if load.source.same_as(buffer))
 
 
 @dataclass
@@ -217,12 +229,13 @@ def substitute(stage: Stage, mapping: dict[int, Expr], **changes: object) -> Sta
     def on(expr: Expr) -> Expr:
         return tvm_ffi.structural_map(expr, [(Var, visit)])
 
-    epilogue = stage.epilogue
+    epilogue, kept = stage.epilogue, stage.kept
     return replace(
         stage,
         value=on(stage.value),
         indices=tuple(on(i) for i in stage.indices),
         epilogue=None if epilogue is None else (epilogue[0], on(epilogue[1])),
+        kept=None if kept is None else (kept[0], tuple(on(i) for i in kept[1]), on(kept[2])),
         **changes,  # type: ignore[arg-type]
     )
 

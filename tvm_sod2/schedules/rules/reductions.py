@@ -38,12 +38,14 @@ class Reduction:
             nest = _without_ones(memory, nest)
         self.nest: Nest = nest
         self.dtype = str(stage.value.ty.dtype)
-        self.lanes = 1 if self.dtype == "bool" else lanes_of(memory.traits, nest.value)
-        self.copies = _COPIES if weight(nest.value) < EXPENSIVE else 2
+        self.terms = [nest.value] if nest.kept is None else [nest.value, nest.kept[2]]
+        self.lanes = 1 if self.dtype == "bool" else lanes_of(memory.traits, *self.terms)
+        cost = sum(weight(term) for term in self.terms)
+        self.copies = _COPIES if cost < EXPENSIVE else 2
         self.work = product(
             [a.extent for a in nest.axes]
             + [a.extent for a in stage.reduced]
-            + [i64(1 + weight(nest.value))]
+            + [i64(1 + cost)]
         )
 
     def accumulator(self, size: int, name: str = "acc") -> Var:
@@ -53,6 +55,25 @@ class Reduction:
     def join(self, acc: Var, at: Expr, term: Expr) -> Stmt:
         """``acc[at] = combine(acc[at], term)``."""
         return BufferStore(acc, combine(self.combiner, BufferLoad(acc, [at]), term), [at])
+
+    def step(
+        self, acc: Var, at: Expr, put: Callable[[Expr], Expr], valid: Expr | None = None
+    ) -> Stmt:
+        """Combine the term at some coordinates in, where `valid` holds."""
+        term = put(self.nest.value)
+        if valid is not None:
+            term = tirx.Select(valid, term, self.start)
+        joined = self.join(acc, at, term)
+        if self.nest.kept is None:
+            return joined
+        target, offset, value = self.nest.kept
+        return sequence([BufferStore(target, put(value), [put(offset)]), joined])
+
+    def strides(self, var: Var) -> list[object]:
+        """How far each access of a step moves with `var`."""
+        found = [] if self.nest.kept is None else [self.nest.kept[1]]
+        found += [load.indices[0] for term in self.terms for load in loads(term)]
+        return [stride(self.memory, offset, var) for offset in found]
 
     def term(self, at: Sequence[Expr], reduced: Sequence[Expr]) -> Callable[[Expr], Expr]:
         """A function that puts coordinates into an expression of the nest."""
@@ -122,7 +143,7 @@ def _along_output(reduction: Reduction) -> bool:
     memory, var = reduction.memory, nest.axes[-1].var
     if stride(memory, nest.offset, var) != 1:
         return False
-    strides = [stride(memory, load.indices[0], var) for load in loads(nest.value)]
+    strides = reduction.strides(var)
     return 1 in strides and all(s in (0, 1) for s in strides)
 
 
@@ -133,8 +154,7 @@ def _along_reduced(reduction: Reduction) -> bool:
     size = static(nest.reduced[-1].extent)
     if size is not None and size < 4:
         return False
-    memory, var = reduction.memory, nest.reduced[-1].var
-    strides = [stride(memory, load.indices[0], var) for load in loads(nest.value)]
+    strides = reduction.strides(nest.reduced[-1].var)
     return 1 in strides and all(s in (0, 1) for s in strides)
 
 
@@ -225,7 +245,7 @@ def _tile(reduction: Reduction, at: list[Expr], base: Expr, width: int, copies: 
     def update(reduced: list[Expr], first: Expr) -> Stmt:
         def lane_update(lane: Expr) -> Stmt:
             put = reduction.term([*at, start + first + lane], reduced)
-            return reduction.join(acc, first + lane, put(reduction.nest.value))
+            return reduction.step(acc, first + lane, put)
 
         return vector(width, lane_update)
 
@@ -267,7 +287,7 @@ def _scalar_row(reduction: Reduction, at: list[Expr]) -> Stmt:
 
     def step(reduced: list[Expr]) -> Stmt:
         put = reduction.term(at, reduced)
-        return reduction.guarded(put, reduction.join(acc, i64(0), put(reduction.nest.value)))
+        return reduction.guarded(put, reduction.step(acc, i64(0), put))
 
     return sequence(
         [
@@ -292,11 +312,11 @@ def _vector_row(reduction: Reduction, at: list[Expr]) -> Stmt:
 
     def update(outer: list[Expr], base: Expr, copy: int, first_valid: Expr | None = None) -> Stmt:
         def at_lane(lane: Expr) -> Stmt:
-            term = reduction.term(at, [*outer, base + lane])(reduction.nest.value)
+            put = reduction.term(at, [*outer, base + lane])
+            valid = None
             if first_valid is not None:
                 valid = tirx.Cast("int32", lane) >= tirx.Cast("int32", first_valid)
-                term = tirx.Select(valid, term, reduction.start)
-            return reduction.join(acc, i64(copy * lanes) + lane, term)
+            return reduction.step(acc, i64(copy * lanes) + lane, put, valid)
 
         return vector(lanes, at_lane)
 
@@ -345,9 +365,7 @@ def _vector_row(reduction: Reduction, at: list[Expr]) -> Stmt:
                 BufferStore(one, reduction.start, [i64(0)]),
                 reduction.over_reduced(
                     at,
-                    lambda k: reduction.join(
-                        one, i64(0), reduction.term(at, k)(reduction.nest.value)
-                    ),
+                    lambda k: reduction.step(one, i64(0), reduction.term(at, k)),
                 ),
             ]
         )

@@ -66,7 +66,7 @@ def schedule_rows(func: PrimFunc, traits: Traits) -> PrimFunc | None:
 
 def _common_axes(program: Program, polynomials: Polynomials) -> int:
     """How many leading axes all stages share and all values between them are indexed with."""
-    written = {hash(s.buffer) for s in program.stages}
+    written = {hash(b) for s in program.stages for b in s.written}
     first = program.stages[0]
     depth = 0
     for position in range(min(len(s.axes) for s in program.stages)):
@@ -75,16 +75,17 @@ def _common_axes(program: Program, polynomials: Polynomials) -> int:
             axis = stage.axes[position]
             if polynomials.of(axis.extent) != extent or not stage.plain:
                 return depth
-            values = [stage.value] if stage.epilogue is None else [stage.value, stage.epilogue[1]]
-            for value in values:
-                for load in loads(value):
-                    if hash(load.source) not in written:
-                        continue
-                    index = load.indices[position]
-                    if not index.same_as(axis.var) and not (
-                        static(axis.extent) == 1 and static(index) == 0
-                    ):
-                        return depth
+            accesses = [
+                load.indices[position]
+                for value in stage.values
+                for load in loads(value)
+                if hash(load.source) in written
+            ]
+            if stage.kept is not None:
+                accesses.append(stage.kept[1][position])
+            one = static(axis.extent) == 1
+            if any(not i.same_as(axis.var) and not (one and static(i) == 0) for i in accesses):
+                return depth
         depth = position + 1
     return depth
 
@@ -100,10 +101,9 @@ def _row_limit(func: PrimFunc, traits: Traits, stage: Stage) -> int:
     memory = Memory(traits)
     for param in func.params:
         memory.declare(param)
-    for load in loads(stage.value):
-        if hash(load.source) not in memory.views:
-            memory.declare(load.source)
-    memory.declare(stage.buffer)
+    for buffer in (*stage.written, *(load.source for v in stage.values for load in loads(v))):
+        if hash(buffer) not in memory.views:
+            memory.declare(buffer)
     return proper[-1] if runs_along_output(memory, stage) else len(stage.axes)
 
 
@@ -125,5 +125,5 @@ def _in_row(stage: Stage, at: list[Expr]) -> Stage:
 def _work(program: Program) -> Expr:
     """Instructions of all stages, as if each ran over the largest domain."""
     largest = max(program.stages, key=lambda s: len(s.axes) + len(s.reduced))
-    cost = sum(1 + weight(s.value) for s in program.stages)
+    cost = sum(1 + weight(value) for s in program.stages for value in s.values)
     return product([a.extent for a in (*largest.axes, *largest.reduced)] + [i64(cost)])

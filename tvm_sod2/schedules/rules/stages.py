@@ -9,7 +9,7 @@ from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 from ..math import vectorise_math
 from ..traits import Traits
 from .access import Memory
-from .inline import fold_epilogues, inline_maps
+from .inline import fold_epilogues, inline_maps, keep_terms
 from .loops import product, sequence, static
 from .maps import emit_map
 from .program import Program, Stage, loads, read_program
@@ -24,7 +24,7 @@ SCRATCH = "sod2.scratch"
 def reduced_program(func: PrimFunc) -> Program | None:
     """The function's stages after inlining, or None where they cannot be read."""
     program = read_program(func)
-    return None if program is None else fold_epilogues(inline_maps(program))
+    return None if program is None else keep_terms(fold_epilogues(inline_maps(program)))
 
 
 def schedule_stages(func: PrimFunc, traits: Traits) -> PrimFunc | None:
