@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def gemms() -> Iterator[Case]:
                 f"gemm {rows}x{k}x{n}",
                 2.0 * rows * k * n,
                 ours(x),
-                lambda theirs=theirs, x=x: theirs.run(None, {"x": x}),
+                partial(theirs.run, None, {"x": x}),
             )
 
 
@@ -165,7 +166,7 @@ def convolutions() -> Iterator[Case]:
             f"{'depthwise' if groups > 1 else 'conv'} {k}x{k}/{s} {c}->{o} @{h}x{w}",
             2.0 * out * o * k * k * c / groups,
             ours(x),
-            lambda theirs=theirs, first=first: theirs.run(None, {"x": first}),
+            partial(theirs.run, None, {"x": first}),
         )
 
 
