@@ -104,8 +104,8 @@ def _asserts(symbols: list[tirx.Var], checks: list[Check]) -> tirx.PrimFunc:
     body: list[tirx.Stmt] = []
     for condition, text in checks:
         condition = structural_map(condition, [(tirx.Var, lambda var: params.get(var, var))])
-        kind = tirx.StringImm("ValueError")
-        body.append(tirx.AssertStmt(kind, condition, [tirx.StringImm(text)]))
+        kind = tvm.ir.StringImm("ValueError")
+        body.append(tirx.AssertStmt(kind, condition, [tvm.ir.StringImm(text)]))
     body.append(tirx.Evaluate(tirx.IntImm("int32", 0)))
     func = tirx.PrimFunc(list(params.values()), tirx.SeqStmt(body))
     return func.with_attrs({"s_tir": True, "tirx.is_host_func": True})

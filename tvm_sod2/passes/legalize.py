@@ -13,4 +13,6 @@ def legalize_passes() -> list[tvm.transform.Pass]:
     return [
         relax.transform.LegalizeOps(LEGALIZE, skip_ops=["relax.reshape"]),
         relax.transform.FuseTIR(),
+        # It reads blocks, so it runs while kernels still have them.
+        relax.transform.RewriteDataflowReshape(),
     ]

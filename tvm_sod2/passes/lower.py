@@ -22,7 +22,6 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
     return [
         # Everything that computes is a kernel, every reshape a view.
         LowerShapeToTensor(),
-        relax.transform.RewriteDataflowReshape(),
         relax.transform.DeadCodeElimination(),
         # Explicit form: every kernel is called with the tensors it writes.
         relax.transform.ToNonDataflow(),

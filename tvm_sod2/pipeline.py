@@ -1,0 +1,155 @@
+"""The phases from a Relax module to an executable, top to bottom.
+
+`build` is what users call; the same phases are known to TVM as the Relax pipeline "sod2".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.target import Target
+
+from tvm_sod2.errors import BuildError
+from tvm_sod2.metadata import emit_metadata, record_signature
+from tvm_sod2.passes.bounds import with_bounds
+from tvm_sod2.passes.cancel_permutes import cancel_permutes
+from tvm_sod2.passes.fold_affine import fold_affine
+from tvm_sod2.passes.fold_constants import fold_constants
+from tvm_sod2.passes.fold_shapes import fold_shapes
+from tvm_sod2.passes.fuse import fuse
+from tvm_sod2.passes.layout import layout_passes
+from tvm_sod2.passes.legalize import legalize_passes
+from tvm_sod2.passes.lower import lower_to_vm
+from tvm_sod2.passes.name_unknown import name_unknown_dims
+from tvm_sod2.passes.order import OrderForMemory
+from tvm_sod2.passes.outline import OutlineControlFlow
+from tvm_sod2.passes.simplify import simplify
+from tvm_sod2.schedules.schedule import ScheduleKernels
+from tvm_sod2.schedules.traits import Traits, host_target
+
+Progress = Callable[[str, int, int], None]
+"""Called before each phase with its name, its number from 0, and how many there are."""
+
+Bounds = Mapping[str, tuple[int, int]]
+"""What is known about a dim: symbol name -> (lowest, highest), both inclusive."""
+
+
+class Phase(NamedTuple):
+    """A step of the way of the data, named as in the design."""
+
+    name: str
+    passes: list[tvm.transform.Pass]
+
+
+def phases(target: Target) -> list[Phase]:
+    """The way of the data for one target."""
+    traits = Traits.from_target(target)
+    return [
+        Phase(
+            "frontend",
+            [
+                record_signature,
+                relax.transform.ConvertToDataflow(min_size=1),
+                name_unknown_dims,
+            ],
+        ),
+        Phase("rdp", [fold_shapes, record_signature]),
+        Phase("rewrite", [fold_constants, simplify, fold_affine, simplify]),
+        Phase("outline", [OutlineControlFlow()]),
+        Phase("layout", [*layout_passes(), cancel_permutes]),
+        Phase("fuse", [fuse, *legalize_passes()]),
+        Phase("schedules", [ScheduleKernels(traits)]),
+        Phase("order", [OrderForMemory()]),
+        Phase("memory and lower", [emit_metadata, *lower_to_vm(target)]),
+    ]
+
+
+def build(
+    mod: tvm.IRModule,
+    target: Target | Mapping[str, Any] | None = None,
+    *,
+    params: Mapping[str, np.ndarray | tvm.runtime.Tensor] | None = None,
+    bounds: Bounds | None = None,
+    dump_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tvm.runtime.Executable:
+    """Compile any Relax module once, for every shape it admits.
+
+    target: TVM's target or its fields; None is this machine's CPU with its features.
+    params: values by parameter name, bound as constants of "main".
+    bounds: what is known about dims, e.g. ``{"seq": (1, 512)}``.
+    dump_dir: a folder that receives the module as text after each phase.
+    progress: told each phase before it runs.
+
+    Returns what `tvm.compile` returns; run it with `tvm.relax.VirtualMachine`. Raises BuildError
+    (ShapeError where dims contradict each other), naming the operator and what would help.
+    """
+    if params:
+        mod = _bind(mod, params)
+    if bounds:
+        mod = with_bounds(mod, bounds)
+    chosen = _resolve(target)
+    pipeline = _pipeline(chosen, dump_dir, progress)
+    return tvm.compile(mod, chosen, relax_pipeline=pipeline)
+
+
+def sod2_pipeline() -> tvm.transform.Pass:
+    """The pipeline for `tvm.compile(mod, target, relax_pipeline="sod2")`."""
+
+    @tvm.transform.module_pass(opt_level=0, name="sod2")
+    def run(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        target = Target.current(allow_none=True)
+        return _pipeline(_resolve(target), None, None)(mod)
+
+    return run
+
+
+def _pipeline(
+    target: Target, dump_dir: str | Path | None, progress: Progress | None
+) -> tvm.transform.Pass:
+    @tvm.transform.module_pass(opt_level=0, name="sod2")
+    def run(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        steps = phases(target)
+        with target:
+            for number, phase in enumerate(steps):
+                if progress is not None:
+                    progress(phase.name, number, len(steps))
+                mod = tvm.transform.Sequential(phase.passes)(mod)
+                if dump_dir is not None:
+                    _dump(mod, Path(dump_dir), number, phase.name)
+        return mod
+
+    return run
+
+
+def _resolve(target: Target | Mapping[str, Any] | None) -> Target:
+    if target is None:
+        return host_target()
+    chosen = target if isinstance(target, Target) else Target(dict(target))
+    if chosen.kind.name != "llvm":
+        raise BuildError(f"target kind '{chosen.kind.name}' is not supported yet; use 'llvm'")
+    return chosen
+
+
+def _bind(mod: tvm.IRModule, params: Mapping[str, Any]) -> tvm.IRModule:
+    names = {parameter.name for parameter in mod["main"].params}
+    unknown = sorted(set(params) - names)
+    if unknown:
+        raise BuildError(
+            f"main has no parameter {', '.join(unknown)}; it has {', '.join(sorted(names))}"
+        )
+    values = {
+        name: tvm.runtime.tensor(value) if isinstance(value, np.ndarray) else value
+        for name, value in params.items()
+    }
+    return relax.transform.BindParams("main", values)(mod)
+
+
+def _dump(mod: tvm.IRModule, folder: Path, number: int, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{number}-{name.replace(' ', '-')}.py").write_text(mod.script())
