@@ -80,18 +80,18 @@ from tvm import relax
 assert "tvm_sod2.pipeline" not in sys.modules
 n = tvm.tirx.Var("n", "int64")
 x = relax.Var("x", relax.TensorType((n, 5), "float32"))
-weight = relax.const(np.arange(15, dtype="float32").reshape(5, 3))
+matrix = np.arange(15, dtype="float32").reshape(5, 3)
 bb = relax.BlockBuilder()
 with bb.function("main", [x]):
     with bb.dataflow():
-        out = bb.emit_output(bb.emit(relax.op.nn.relu(bb.emit(relax.op.matmul(x, weight)))))
+        out = bb.emit_output(bb.emit(relax.op.nn.relu(bb.emit(relax.op.matmul(x, relax.const(matrix))))))
     bb.emit_func_output(out)
 target = TARGET
 vm = relax.VirtualMachine(tvm.compile(bb.get(), target, relax_pipeline="sod2"), tvm.cpu())
 for rows in (1, 4, 13):
     data = np.random.default_rng(0).standard_normal((rows, 5)).astype("float32")
     found = vm["main"](tvm.runtime.tensor(data)).numpy()
-    np.testing.assert_allclose(found, np.maximum(data @ weight.data.numpy(), 0), rtol=1e-5)
+    np.testing.assert_allclose(found, np.maximum(data @ matrix, 0), rtol=1e-5)
 """
 
 

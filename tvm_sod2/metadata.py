@@ -101,10 +101,11 @@ def _output_names(main: relax.Function, names: dict[str, str]) -> list[str]:
     while isinstance(body, relax.SeqExpr):
         bound.update({b.var: b.value for block in body.blocks for b in block.bindings})
         body = body.body
-    result = body
-    while isinstance(result, relax.Var) and isinstance(bound.get(result), relax.Tuple | relax.Var):
-        result = bound[result]
-    fields = list(result.fields) if isinstance(result, relax.Tuple) else [result]
+    alias = body
+    while isinstance(bound.get(alias), relax.Var):
+        alias = bound[alias]
+    whole = bound.get(alias, alias)
+    fields = list(whole.fields) if isinstance(whole, relax.Tuple) else [body]
     if len(fields) != len(_fields(main.ret_ty)):  # a tuple that a call returned
         fields = _fields(main.ret_ty)
     found: list[str] = []
