@@ -20,6 +20,7 @@ from tvm_sod2.passes.bounds import with_bounds
 from tvm_sod2.passes.cancel_permutes import cancel_permutes
 from tvm_sod2.passes.fold_affine import fold_affine
 from tvm_sod2.passes.fold_constants import fold_constants
+from tvm_sod2.passes.fold_norms import fold_norms
 from tvm_sod2.passes.fold_shapes import fold_shapes
 from tvm_sod2.passes.fuse import fuse
 from tvm_sod2.passes.layout import layout_passes
@@ -59,7 +60,17 @@ def phases(target: Target) -> list[Phase]:
             ],
         ),
         Phase("rdp", [fold_shapes, record_signature]),
-        Phase("rewrite", [fold_constants, simplify, fold_affine, simplify]),
+        Phase(
+            "rewrite",
+            [
+                relax.transform.DecomposeOpsForInference(),
+                fold_constants,
+                simplify,
+                fold_affine,
+                simplify,
+                fold_norms,
+            ],
+        ),
         Phase("outline", [OutlineControlFlow()]),
         Phase("layout", [*layout_passes(), cancel_permutes]),
         Phase("fuse", [fuse, *legalize_passes()]),

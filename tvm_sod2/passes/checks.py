@@ -105,7 +105,8 @@ def _asserts(symbols: list[tirx.Var], checks: list[Check]) -> tirx.PrimFunc:
     for condition, text in checks:
         condition = structural_map(condition, [(tirx.Var, lambda var: params.get(var, var))])
         kind = tvm.ir.StringImm("ValueError")
-        body.append(tirx.AssertStmt(kind, condition, [tvm.ir.StringImm(text)]))
+        # TVM 0.27's Python names the first two the other way round than its C++ takes them.
+        body.append(tirx.AssertStmt(condition, kind, [tvm.ir.StringImm(text)]))
     body.append(tirx.Evaluate(tirx.IntImm("int32", 0)))
     func = tirx.PrimFunc(list(params.values()), tirx.SeqStmt(body))
     return func.with_attrs({"s_tir": True, "tirx.is_host_func": True})
