@@ -121,7 +121,7 @@ def test_residual(run: Compiled, name: str) -> None:
 
 
 def test_run_time_weights_fall_back(run: Compiled) -> None:
-    assert "not conv2d: the weights are not constant" in run.choices["run_time_weights_group"]
+    assert "not conv2d: the weights cannot be packed" in run.choices["run_time_weights_group"]
     conv = CONVS["same_3x3"]
     x, w = random(1, 4, 9, 5), random(*conv.kernel)
     close(run("run_time_weights", x, w), conv.expected(x, w))

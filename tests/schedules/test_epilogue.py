@@ -82,3 +82,13 @@ def test_reduction_after_the_anchor_is_refused() -> None:
 def test_group_without_anchor_is_refused() -> None:
     (m,) = dims("m")
     assert _read(Case(op.nn.relu, [tensor(m, 4)])) == Refusal("no single anchor")
+
+
+def test_weights_that_the_epilogue_reads_are_not_packable() -> None:
+    (group, plain) = (
+        _read(Case(compute, [tensor(8, 8)], [random(8, 8)]))
+        for compute in (lambda x, w: op.add(op.matmul(x, w), w), lambda x, w: op.matmul(x, w))
+    )
+    assert isinstance(group, Group) and isinstance(plain, Group)
+    assert not group.packable(group.inputs[1])
+    assert plain.packable(plain.inputs[1])

@@ -98,8 +98,8 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     """Ungrouped convolution of any size, stride, padding and dilation; constant weights."""
     attrs = group.attrs
     x, w = group.inputs
-    if not group.is_constant(w):
-        return Refusal("the weights are not constant")
+    if not group.packable(w):
+        return Refusal("the weights cannot be packed")
     if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
         return Refusal("grouped, or not channels-last")
     kernel = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))

@@ -33,8 +33,8 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
     """Ungrouped, unpadded, undilated, kernel size equal to stride, constant weights."""
     attrs = group.attrs
     x, w = group.inputs
-    if not group.is_constant(w):
-        return Refusal("the weights are not constant")
+    if not group.packable(w):
+        return Refusal("the weights cannot be packed")
     if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
         return Refusal("grouped, or not channels-last")
     dims = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))

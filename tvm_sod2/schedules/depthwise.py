@@ -60,8 +60,8 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
     """One filter for each channel; any size, stride, padding and dilation."""
     attrs = group.attrs
     x, w = group.inputs
-    if not group.is_constant(w):
-        return Refusal("the weights are not constant")
+    if not group.packable(w):
+        return Refusal("the weights cannot be packed")
     if attrs["data_layout"] != "NHWC":
         return Refusal("not channels-last")
     kernel = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))

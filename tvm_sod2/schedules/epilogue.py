@@ -46,8 +46,11 @@ class Group:
         """Position of a parameter."""
         return next(i for i, p in enumerate(self.func.params) if p.same_as(buffer))
 
-    def is_constant(self, buffer: Any) -> bool:
-        return self.position(buffer) in self.constants
+    def packable(self, buffer: Any) -> bool:
+        """Whether a parameter may be laid out anew: a constant that nothing else here reads."""
+        readers = [*self.inputs, *(load.source for load in loads(self.value))]
+        alone = sum(reader.same_as(buffer) for reader in readers) == 1
+        return alone and self.position(buffer) in self.constants
 
     def row_linear(self) -> bool:
         """Whether leading dims may be run through as one.

@@ -33,8 +33,8 @@ def emit_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
     """`A[..., K] @ B[K, N]` with constant B."""
     a, b = group.inputs
     *batch, k, n = b.shape
-    if not group.is_constant(b):
-        return Refusal("the right operand is not constant")
+    if not group.packable(b):
+        return Refusal("the right operand cannot be packed")
     if any(int(d) != 1 for d in batch) or len(a.shape) != len(group.output.shape):
         return Refusal("the right operand has batches")
     return _emit(group, int(k), int(n), traits, _matrix)
@@ -44,8 +44,8 @@ def emit_pointwise(group: Group, traits: Traits) -> Kernel | Refusal:
     """1x1 convolution of stride 1 without padding, channels last, constant weights."""
     attrs = group.attrs
     w = group.inputs[1]
-    if not group.is_constant(w):
-        return Refusal("the weights are not constant")
+    if not group.packable(w):
+        return Refusal("the weights cannot be packed")
     if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
         return Refusal("grouped, or not channels-last")
     dims = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
