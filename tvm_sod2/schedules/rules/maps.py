@@ -50,23 +50,28 @@ def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
     axes = nest.axes
     if not axes:
         return BufferStore(nest.target, nest.value, [nest.offset])
+    if stride(memory, nest.offset, axes[-1].var) != 1:
+        return _plain(memory, nest, 1, parallel)
     strides = [stride(memory, o, axes[-1].var) for o in offsets(nest)]
-    if strides[0] == 1:
-        transposed = emit_transposed(memory, nest, parallel)
-        if transposed is not None:
-            return transposed
-    lanes = lanes_of(memory.traits, nest.value)
-    # A strided or data-dependent load is taken lane by lane anyway: scalar code is as good.
-    if strides[0] != 1 or not any(s == 1 for s in strides[1:]):
-        lanes = lanes if strides[0] == 1 and _regular(strides[1:]) else 1
+    # Strided or data-dependent loads are taken lane by lane anyway: scalar code is as good.
+    useful = all(s in (0, 1) for s in strides) or 1 in strides[1:]
+    lanes = lanes_of(memory.traits, nest.value) if useful else 1
+
+    def plain() -> Stmt:
+        return _plain(memory, nest, lanes, parallel)
+
+    return emit_transposed(memory, nest, parallel, plain) or plain()
+
+
+def _plain(memory: Memory, nest: Nest, lanes: int, parallel: bool) -> Stmt:
+    axes = nest.axes
     nest = _without_branches(nest)
-    inner = axes[-1]
 
     def element(outer: Sequence[Expr], base: Expr, width: int) -> Stmt:
         return vector(width, lambda lane: _store(nest, axes, [*outer, base + lane]))
 
     if not parallel:
-        return _serial(axes[:-1], inner, lanes, nest.in_place, element, [])
+        return _serial(axes[:-1], axes[-1], lanes, nest.in_place, element, [])
     return _forked(memory, nest, axes, lanes, element)
 
 
@@ -155,10 +160,6 @@ def _store(nest: Nest, axes: Sequence[Axis], at: Sequence[Expr]) -> Stmt:
         tvm_ffi.structural_map(nest.value, entries),
         [tvm_ffi.structural_map(nest.offset, entries)],
     )
-
-
-def _regular(strides: Sequence[object]) -> bool:
-    return all(s in (0, 1) for s in strides)
 
 
 def _without_branches(nest: Nest) -> Nest:
