@@ -22,7 +22,11 @@ HOST = tvm.target.Target({"kind": "llvm"})
 
 
 def build(mod: tvm.IRModule, **options: str) -> tvm.runtime.Executable:
-    legalize = [LowerShapeToTensor(), relax.transform.LegalizeOps()]
+    legalize = [
+        LowerShapeToTensor(),
+        relax.transform.LegalizeOps(),
+        relax.transform.RewriteDataflowReshape(),
+    ]
     pipeline = tvm.transform.Sequential([*legalize, *lower_to_vm(HOST)])
     return tvm.relax.build(mod, HOST, relax_pipeline=pipeline, **options)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import tvm
@@ -65,9 +66,9 @@ def check_memory(mod: tvm.IRModule, dims: Mapping[str, int], name: str = "main")
 
 
 class _Checker:
-    def __init__(self, mod: tvm.IRModule, dims: Mapping[str, int]) -> None:
+    def __init__(self, mod: tvm.IRModule, dims: Mapping[str, int] | None) -> None:
         self._mod = mod
-        self._dims = dims
+        self._dims = dims  # None: only who aliases whom matters
         self._symbols: dict[tirx.Var, int] = {}
         self._objects: dict[relax.Var, Objects] = {}
         self._vectors: dict[relax.Var, np.ndarray] = {}  # filled by a kernel of scalars alone
@@ -133,7 +134,7 @@ class _Checker:
     def _run_scalars(self, kernel: tirx.PrimFunc, call: relax.Call) -> None:
         """Run a kernel whose only tensor is the vector it writes: offsets and sizes."""
         *scalars, out = call.args
-        if not all(isinstance(arg.ty, tvm.ir.PrimType) for arg in scalars):
+        if self._dims is None or not all(isinstance(arg.ty, tvm.ir.PrimType) for arg in scalars):
             return
         if not isinstance(out, relax.Var) or str(getattr(out.ty, "dtype", "")) != "int64":
             return
@@ -146,8 +147,7 @@ class _Checker:
 
     def _returned_by(self, callee: relax.Function, call: relax.Call) -> Objects:
         """What a function may return of its arguments, and an object of its own."""
-        inner = _Checker(self._mod, {})
-        inner._number = lambda _: 0  # type: ignore[method-assign]
+        inner = _Checker(self._mod, None)
         found = inner.interpret(callee)
         pairs = zip(callee.params, call.args, strict=True)
         passed = [self._of(arg) for param, arg in pairs if inner._objects[param] & found]
@@ -158,10 +158,15 @@ class _Checker:
         return frozenset().union(*known)
 
     def _number(self, expr: tvm.ir.Expr) -> int:
+        if self._dims is None:
+            return 0
+
+        dims = self._dims
+
         def known(var: tirx.Var) -> tvm.ir.Expr:
             value = self._symbols.get(var)
             if value is None:
-                value = self._dims[var.name]
+                value = dims[var.name]
             return tirx.IntImm("int64", value)
 
         constant = structural_map(expr, [(tirx.Var, known)])
@@ -173,7 +178,7 @@ class _Checker:
                 if tensor.low % ALIGNMENT or tensor.low < 0 or tensor.high > storage.size:
                     raise PlanError(
                         f"{tensor.name} has bytes {tensor.low} to {tensor.high} of a storage of "
-                        f"{storage.size}, at {dict(self._dims)}"
+                        f"{storage.size}, at {self._dims}"
                     )
 
     def check_returned(self, returned: Objects) -> None:
@@ -205,9 +210,9 @@ class _Checker:
         objects = frozenset().union(*(self._objects.get(var, frozenset()) for var in alive))
         placed = [t for t in objects if t.storage is not None and t.low < t.high]
         placed.sort(key=lambda t: (id(t.storage), t.low, t.high))
-        for first, second in zip(placed, placed[1:], strict=False):
+        for first, second in pairwise(placed):
             if first.storage is second.storage and second.low < first.high:
                 raise PlanError(
                     f"{first.name} and {second.name} are both alive at {where} and share bytes "
-                    f"{second.low} to {first.high}, at {dict(self._dims)}"
+                    f"{second.low} to {first.high}, at {self._dims}"
                 )

@@ -16,7 +16,8 @@ import tvm
 from tvm import tirx
 from tvm_ffi import structural_map
 
-from tvm_sod2.memory.sizes import ZERO, Poly, SizeAlgebra, add
+from tvm_sod2.memory.dominance import Dominance
+from tvm_sod2.memory.sizes import ZERO, Poly, SizeAlgebra, add, scale
 from tvm_sod2.memory.text import to_python
 
 Height = frozenset[Poly]  # the maximum of its members; empty: 0
@@ -33,6 +34,9 @@ class Heights:
     named: dict[tirx.Var, Height] = field(default_factory=dict)
     _names: dict[Height, Poly] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._dominance = Dominance(self.sizes)
+
     def top(self, base: Height, size: Poly) -> Height:
         """`base` with `size` bytes on it."""
         return frozenset(add(term, size) for term in base or (ZERO,))
@@ -41,9 +45,9 @@ class Heights:
         """The maximum of `heights`."""
         kept: list[Poly] = []
         for term in sorted(set().union(*heights), key=lambda poly: (-len(poly), poly)):
-            if term == ZERO or any(self.sizes.at_most(term, other) for other in kept):
+            if term == ZERO or any(self._dominated(term, other) for other in kept):
                 continue
-            kept = [other for other in kept if not self.sizes.at_most(other, term)]
+            kept = [other for other in kept if not self._dominated(other, term)]
             kept.append(term)
         height = frozenset(kept)
         return height if len(kept) <= _MOST_TERMS else self._name(height)
@@ -90,6 +94,17 @@ class Heights:
             return terms[0] if len(terms) == 1 else f"max({', '.join(terms)})"
 
         return write(height)
+
+    def _dominated(self, small: Poly, large: Poly) -> bool:
+        """Whether ``small <= large``, also because a maximum is no less than its members."""
+        if self._dominance.at_most(small, large):
+            return True
+        for members, name in self._names.items():
+            for mono, factor in large:
+                if factor == 1 and mono == name[0][0]:
+                    rest = add(large, scale(name, -1))
+                    return any(self._dominated(small, add(rest, member)) for member in members)
+        return False
 
     def _highest_value(self, height: Height, dims: Mapping[str, int]) -> int:
         return max((self.sizes.evaluate(term, dims) for term in height), default=0)

@@ -161,7 +161,8 @@ def _greedy(rule: Callable[[int, int], tuple[int, int]]) -> Callable[..., list[i
     def search(
         flow: Dataflow, part: list[int], sizes: Sequence[int], done: int, alive: int
     ) -> list[int]:
-        state, order = _State(flow, sizes), []
+        state = _State(flow, sizes)
+        order: list[int] = []
         while len(order) < len(part):
             step = min(
                 _ready(flow, part, done),

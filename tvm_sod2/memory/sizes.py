@@ -1,9 +1,8 @@
-"""Byte counts as polynomials over dims, and what can be proven about them.
+"""Byte counts as polynomials over dims.
 
 A byte count is a polynomial with integer coefficients over *atoms*: symbolic dims, and
 sub-expressions such as ``(n + 1) // 2`` that are no polynomial. Two equal counts have equal
-polynomials, and since dims are never negative, ``a <= b`` holds wherever every coefficient of
-``b - a`` is at least zero. That is weaker than a solver and enough for the sizes of tensors.
+polynomials; `tvm_sod2.memory.dominance` compares unequal ones.
 """
 
 from __future__ import annotations
@@ -72,11 +71,10 @@ class SizeAlgebra:
 
     def __init__(self, dims: Iterable[tirx.Var]) -> None:
         self._numbers: dict[StructuralKey, int] = {}
-        self._atoms: list[tvm.ir.Expr] = []
-        self._never_negative: list[bool] = []
-        self._value_of: list[Callable[[Mapping[str, int]], int]] = []
-        # For an atom ``ceil(p / 64)``: p, so that two roundings can be compared.
-        self._rounded: dict[int, Poly] = {}
+        self.atoms: list[tvm.ir.Expr] = []
+        self.never_negative: list[bool] = []
+        self.value_of: list[Callable[[Mapping[str, int]], int]] = []
+        self.rounded: dict[int, Poly] = {}  # an atom ``ceil(p / ALIGNMENT)`` -> p
         self._analyzer = tvm.sym.Analyzer()
         self._dims = set(dims)
         self.names: dict[tirx.Var, str] = {}  # unique, in the order of appearance
@@ -117,39 +115,19 @@ class SizeAlgebra:
         if isinstance(expr, tirx.expr.FloorDiv):
             divisor = as_constant(self.poly(expr.b))
             if divisor is not None and divisor > 0:
-                return self._floordiv(self.poly(expr.a), divisor)
+                outside, _, atom = self._divide(self.poly(expr.a), divisor)
+                return outside if atom is None else add(outside, (((atom,), 1),))
         return ((self._atom(expr), 1),)
 
     def aligned(self, poly: Poly) -> Poly:
         """`poly` rounded up to a multiple of `ALIGNMENT`."""
         if all(factor % ALIGNMENT == 0 for _, factor in poly):
             return poly
-        lines = self._floordiv(add(poly, constant(ALIGNMENT - 1)), ALIGNMENT)
-        for monomial, _ in lines:
-            if len(monomial) == 1 and monomial[0] not in self._rounded:
-                self._rounded[monomial[0]] = poly
-        return scale(lines, ALIGNMENT)
-
-    def at_most(self, left: Poly, right: Poly) -> bool:
-        """Whether ``left <= right`` is proven for all dims. False means: not proven."""
-        surplus = dict(add(right, scale(left, -1)))
-        for mono in [m for m, factor in surplus.items() if factor < 0]:
-            # What is rounded up on the left may be covered by more rounded up on the right.
-            inner = self._rounded.get(mono[0]) if len(mono) == 1 else None
-            if inner is None:
-                return False
-            for other, factor in list(surplus.items()):
-                bound = self._rounded.get(other[0]) if len(other) == 1 else None
-                if factor > 0 and bound is not None and self.at_most(inner, bound):
-                    cover = min(factor, -surplus[mono])
-                    surplus[other] -= cover
-                    surplus[mono] += cover
-            if surplus[mono] < 0:
-                return False
-        return all(
-            factor == 0 or all(self._never_negative[atom] for atom in mono)
-            for mono, factor in surplus.items()
-        )
+        outside, rest, atom = self._divide(add(poly, constant(ALIGNMENT - 1)), ALIGNMENT)
+        if atom is not None:
+            self.rounded[atom] = add(rest, constant(1 - ALIGNMENT))
+            outside = add(outside, (((atom,), 1),))
+        return scale(outside, ALIGNMENT)
 
     def expr(self, poly: Poly) -> tvm.ir.Expr:
         """`poly` as an int64 TIR expression, common factors of a single term kept as written."""
@@ -157,7 +135,7 @@ class SizeAlgebra:
         for mono, factor in reversed(poly):
             term: tvm.ir.Expr | None = None
             for atom in mono:
-                term = self._atoms[atom] if term is None else term * self._atoms[atom]
+                term = self.atoms[atom] if term is None else term * self.atoms[atom]
             literal = tirx.IntImm("int64", factor)
             if term is None:
                 term = literal
@@ -171,7 +149,7 @@ class SizeAlgebra:
         total = 0
         for mono, factor in poly:
             for atom in mono:
-                factor *= self._value_of[atom](dims)
+                factor *= self.value_of[atom](dims)
             total += factor
         return total
 
@@ -180,28 +158,30 @@ class SizeAlgebra:
         self._dims.add(symbol)
         return ((self._atom(symbol), 1),)
 
-    def _floordiv(self, dividend: Poly, divisor: int) -> Poly:
-        """Multiples of the divisor leave the division, so (n - 1)//2 + 1 becomes (n + 1)//2."""
-        outside = {mono: factor // divisor for mono, factor in dividend}
-        inside = {mono: factor % divisor for mono, factor in dividend}
-        rest = _canonical(inside)
-        if as_constant(rest) is None:
-            atom = tirx.floordiv(self.expr(rest), tirx.IntImm("int64", divisor))
-            return add(_canonical(outside), ((self._atom(atom), 1),))
-        return _canonical(outside)
+    def _divide(self, dividend: Poly, divisor: int) -> tuple[Poly, Poly, int | None]:
+        """``dividend // divisor`` as a polynomial, what stays in a division, and its atom.
+
+        Multiples of the divisor leave the division, so (n - 1)//2 + 1 becomes (n + 1)//2.
+        """
+        outside = _canonical({mono: factor // divisor for mono, factor in dividend})
+        rest = _canonical({mono: factor % divisor for mono, factor in dividend})
+        if as_constant(rest) is not None:
+            return outside, rest, None
+        quotient = tirx.floordiv(self.expr(rest), tirx.IntImm("int64", divisor))
+        return outside, rest, self._atom(quotient)[0]
 
     def _atom(self, expr: tvm.ir.Expr) -> Monomial:
         key = StructuralKey(expr)
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = len(self._atoms)
-            self._atoms.append(expr)
+            number = self._numbers[key] = len(self.atoms)
+            self.atoms.append(expr)
             if isinstance(expr, tirx.Var):
                 known = expr in self._dims
             else:
                 known = self._analyzer.const_int_bound(expr).min_value >= 0
-            self._never_negative.append(known)
+            self.never_negative.append(known)
             for symbol in tirx.analysis.undefined_vars(expr):
                 self.name(symbol)
-            self._value_of.append(compile_size(to_python(expr, self.names)))
+            self.value_of.append(compile_size(to_python(expr, self.names)))
         return (number,)

@@ -12,7 +12,7 @@ special case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tvm
 from tvm import relax
@@ -61,7 +61,7 @@ def _order_function(func: relax.Function) -> relax.Function:
 
 
 def _sizes_at(
-    flow: Dataflow, sizes: SizeAlgebra, samples: Sequence[dict[str, int]]
+    flow: Dataflow, sizes: SizeAlgebra, samples: Sequence[Mapping[str, int]]
 ) -> list[list[int]]:
     """Bytes of each tensor of `flow` at each sample."""
     return [[sizes.evaluate(size, dims) for size in flow.sizes] for dims in samples]

@@ -3,8 +3,8 @@
     s = R.shape_of(x)                      s = R.shape_of(x)
     t = R.shape_to_tensor(s)         ->    t = R.call_tir(cls.write_shape, (n, m), ...)
 
-`LegalizeOps` lowers `shape_to_tensor` to a function that exists in Python only: run this first. The kernel takes plain
-symbols and computes compound dims itself: `FuseTIR` accepts no other scalars.
+`LegalizeOps` lowers `shape_to_tensor` to a function that exists in Python only: run this first. The
+kernel takes plain symbols and computes compound dims itself: `FuseTIR` accepts no other scalars.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tvm_ffi import structural_map
 
 @tvm.transform.module_pass(opt_level=0, name="LowerShapeToTensor")
 class LowerShapeToTensor:
-    """Replace every `R.shape_to_tensor`; a shape of known rank but unknown dims is matched first."""
+    """Replace every `R.shape_to_tensor`; where only the rank is known, the dims are matched."""
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         rewriter = _Rewriter(mod)
