@@ -21,7 +21,15 @@ from tvm.tirx import ForKind
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.gemm import kernel_matrix
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
-from tvm_sod2.schedules.microkernel import Panels, Registers, Shape, Tile, by_rows, pack_panels
+from tvm_sod2.schedules.microkernel import (
+    Panels,
+    Registers,
+    Shape,
+    Tile,
+    Widths,
+    by_rows,
+    pack_panels,
+)
 from tvm_sod2.schedules.traits import Traits
 
 
@@ -136,11 +144,11 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                     registers.run(
                         length,
                         lambda r, i: x[n, ih, iw + i64(r * horizontal.stride), i],
-                        lambda v, i: packed[panel, base + i, ramp(v * shape.lanes, shape.lanes)],
+                        lambda v, size, i: packed[panel, base + i, ramp(v * shape.lanes, size)],
                     )
 
-            def fill(count: int, vectors: int) -> None:
-                registers = Registers(code, count, vectors, shape.lanes)
+            def fill(vectors: Widths, count: int) -> None:
+                registers = Registers(code, count, vectors)
                 if horizontal.dilation == 1:
                     run(registers, i64(0), kernel["W"] * kernel["I"])
                 else:
@@ -148,9 +156,9 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                         run(registers, kw, kernel["I"])
                 registers.spill(tile)
 
-            def fill_border(vectors: int) -> None:
+            def fill_border(vectors: Widths) -> None:
                 kw_first, kw_count = horizontal.taps(code, left, width, "kw")
-                registers = Registers(code, 1, vectors, shape.lanes)
+                registers = Registers(code, 1, vectors)
                 if horizontal.dilation == 1:
                     run(registers, kw_first, kw_count * i64(kernel["I"]))
                 else:
@@ -158,13 +166,9 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                         run(registers, kw_first + kw, kernel["I"])
                 registers.spill(tile)
 
-            def fill_block(vectors: int) -> None:
-                code.branch(
-                    [
-                        (inside, lambda: by_rows(code, pixels, shape.rows, vectors, fill)),
-                        (None, lambda: fill_border(vectors)),
-                    ]
-                )
+            def fill_block(vectors: Widths) -> None:
+                interior = partial(by_rows, code, pixels, shape.rows, partial(fill, vectors))
+                code.branch([(inside, interior), (None, partial(fill_border, vectors))])
 
             def at(r: Any) -> Sequence[Any]:
                 return n, oh, first + r

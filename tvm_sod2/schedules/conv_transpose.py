@@ -22,6 +22,7 @@ from tvm_sod2.schedules.microkernel import (
     Registers,
     Shape,
     Tile,
+    Widths,
     by_rows,
     pack_panels,
     pieces,
@@ -70,19 +71,19 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
             first = code.slot(block * i64(shape.rows), "first")
             rows = code.slot(tirx.min(width - first, i64(shape.rows)), "rows")
 
-            def fill(count: int, vectors: int) -> None:
-                registers = Registers(code, count, vectors, shape.lanes)
+            def fill(vectors: Widths, count: int) -> None:
+                registers = Registers(code, count, vectors)
                 registers.run(
                     dims["I"],
                     lambda r, i: x[n, h, first + i64(r), i],
-                    lambda v, i: packed[part, i, ramp(v * shape.lanes, shape.lanes)],
+                    lambda v, size, i: packed[part, i, ramp(v * shape.lanes, size)],
                 )
                 registers.spill(tile)
 
             def at(r: Any) -> Sequence[Any]:
                 return n, oh, (first + r) * i64(kernel[1]) + kw
 
-            panels.fill(code, panel, lambda v: by_rows(code, rows, shape.rows, v, fill))
+            panels.fill(code, panel, lambda v: by_rows(code, rows, shape.rows, partial(fill, v)))
             if together:
                 for j in range(kernel[0]):
                     run = _Run(kernel[1], dims["O"], j * kernel[1] * dims["O"])

@@ -101,7 +101,7 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
                     lambda c, size: packed[kh, kw, ramp(channel + i64(c), size)],
                 )
 
-            def fill(columns: int, count: int, _vectors: int) -> None:
+            def fill(columns: int, count: int) -> None:
                 sums = _Sums(code, count, columns, lanes)
                 with code.loop(kh_count, "kh") as kh:
                     for kw in range(kernel["W"]):
@@ -116,7 +116,7 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
                 sums.spill(tile)
 
             def fill_block(columns: int) -> None:
-                rows = partial(by_rows, code, pixels, shape.rows, 1, partial(fill, columns))
+                rows = partial(by_rows, code, pixels, shape.rows, partial(fill, columns))
                 code.branch([(inside, rows), (None, partial(fill_border, columns))])
 
             def at(r: Any) -> Sequence[Any]:

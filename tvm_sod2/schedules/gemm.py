@@ -22,6 +22,7 @@ from tvm_sod2.schedules.microkernel import (
     Registers,
     Shape,
     Tile,
+    Widths,
     by_rows,
     pack_panels,
     product,
@@ -95,12 +96,12 @@ def _emit(
         rows = code.slot(tirx.min(m - first, i64(shape.rows)), "rows")
         tile = Tile(code, shape)
 
-        def fill(count: int, vectors: int) -> None:
-            registers = Registers(code, count, vectors, shape.lanes)
+        def fill(vectors: Widths, count: int) -> None:
+            registers = Registers(code, count, vectors)
             registers.run(
                 k,
                 lambda r, i: a[(*_zeros(lead), first + i64(r), i) if lead else (i,)],
-                lambda v, i: packed[panel, i, ramp(v * shape.lanes, shape.lanes)],
+                lambda v, width, i: packed[panel, i, ramp(v * shape.lanes, width)],
             )
             registers.spill(tile)
 
@@ -110,7 +111,7 @@ def _emit(
                 group, rows, lambda r: row_index(code, first + r, lead, linear), start, columns
             )
 
-        panels.fill(code, panel, lambda vectors: by_rows(code, rows, shape.rows, vectors, fill))
+        panels.fill(code, panel, lambda v: by_rows(code, rows, shape.rows, partial(fill, v)))
         panels.store(code, panel, store)
     params = list(group.func.params)
     params[group.position(b)] = packed

@@ -12,13 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, f32, i64, ramp, splat
 from tvm_sod2.schedules.traits import Traits
+
+T = TypeVar("T")
+
+# Lanes of each vector in a row of a tile.
+Widths = tuple[int, ...]
 
 # FMAs that must be in flight to hide their latency: 4 cycles on two ports.
 IN_FLIGHT = 8
@@ -35,6 +40,11 @@ class Shape:
     @property
     def columns(self) -> int:
         return self.vectors * self.lanes
+
+    @property
+    def whole(self) -> Widths:
+        """The vectors of a row that is filled."""
+        return (self.lanes,) * self.vectors
 
     @staticmethod
     def for_columns(columns: int, traits: Traits) -> Shape:
@@ -61,36 +71,32 @@ class Panels:
         """Shape of the weights that `pack_panels` makes for a reduction over k."""
         return [i64(self.count), i64(max(k, 1)), i64(self.shape.columns)]
 
-    def fill(self, code: Code, panel: Any, write: Callable[[int], None]) -> None:
-        """Write code for each number of vectors that a panel may need."""
-        tail = -(-(self.n % self.shape.columns) // self.shape.lanes)
-        self._choose(code, panel, self.shape.vectors, tail, write)
+    def fill(self, code: Code, panel: Any, write: Callable[[Widths], None]) -> None:
+        """Write code for the vectors of a whole panel and of the last one."""
+        tail = widths(self.n % self.shape.columns, self.shape.lanes)
+        self._choose(code, panel, self.shape.whole, tail, write)
 
     def store(self, code: Code, panel: Any, write: Callable[[int], None]) -> None:
         """Write code for each number of columns that a panel may have."""
         self._choose(code, panel, self.shape.columns, self.n % self.shape.columns, write)
 
-    def _choose(
-        self, code: Code, panel: Any, full: int, tail: int, write: Callable[[int], None]
-    ) -> None:
+    def _choose(self, code: Code, panel: Any, full: T, tail: T, write: Callable[[T], None]) -> None:
         whole = self.n // self.shape.columns
         if whole == 0:
             write(tail)
-        elif tail in (0, full):
+        elif not tail or tail == full:
             write(full)
         else:
             code.branch([(panel < i64(whole), lambda: write(full)), (None, lambda: write(tail))])
 
 
-def by_rows(
-    code: Code, rows: Any, most: int, vectors: int, fill: Callable[[int, int], None]
-) -> None:
-    """One version of `fill(count, vectors)` for each number of rows up to `most`, full one first.
+def by_rows(code: Code, rows: Any, most: int, fill: Callable[[int], None]) -> None:
+    """One version of `fill` for each number of rows up to `most`, full one first.
 
     No version carries a predicate.
     """
-    cases = [(rows == i64(count), partial(fill, count, vectors)) for count in range(most, 1, -1)]
-    code.branch([*cases, (None, partial(fill, 1, vectors))])
+    cases = [(rows == i64(count), partial(fill, count)) for count in range(most, 1, -1)]
+    code.branch([*cases, (None, partial(fill, 1))])
 
 
 class Tile:
@@ -122,66 +128,75 @@ class Tile:
 
 
 class Registers:
-    """Zeroed accumulators of `rows` x `vectors`, to be fed by `run` and then spilled to a tile."""
+    """Zeroed accumulators, one row of vectors for each of `rows`, to be fed by `run`."""
 
-    def __init__(self, code: Code, rows: int, vectors: int, lanes: int) -> None:
-        self.code, self.rows, self.vectors, self.lanes = code, rows, vectors, lanes
-        self.chains = max(1, IN_FLIGHT // (rows * vectors))
+    def __init__(self, code: Code, rows: int, vectors: Widths) -> None:
+        self.code, self.rows, self.vectors = code, rows, vectors
+        self.chains = max(1, IN_FLIGHT // (rows * len(vectors)))
         # One small buffer each: LLVM keeps these, and only these, in registers.
         self.sums = [
             [
-                [code.buffer(lanes, f"sum{r}_{v}_{c}") for c in range(self.chains)]
-                for v in range(vectors)
+                [code.buffer(width, f"sum{r}_{v}_{c}") for c in range(self.chains)]
+                for v, width in enumerate(vectors)
             ]
             for r in range(rows)
         ]
-        for r in range(rows):
-            for v in range(vectors):
-                for total in self.sums[r][v]:
-                    code.store(total, splat(f32(0.0), lanes), ramp(0, lanes))
+        for row in self.sums:
+            for chains, width in zip(row, vectors, strict=True):
+                for total in chains:
+                    code.store(total, splat(f32(0.0), width), ramp(0, width))
 
     def run(
         self,
         length: Any,
         data: Callable[[int, Any], Any],
-        weight: Callable[[int, Any], Any],
-        start: Any = 0,
+        weight: Callable[[int, int, Any], Any],
     ) -> None:
-        """Add `data(row, k) * weight(vector, k)` for k in [start, start + length)."""
-        code, start = self.code, i64(start)
+        """Add `data(row, k) * weight(vector, width, k)` for k in [0, length)."""
+        code = self.code
         chains = self.chains if isinstance(length, int) else i64(self.chains)
         whole, rest = length // chains, length % chains
         with code.loop(whole, "k") as k:
             for c in range(self.chains):
-                self._step(start + k * i64(self.chains) + i64(c), c, data, weight)
+                self._step(k * i64(self.chains) + i64(c), c, data, weight)
         if self.chains > 1 and not (isinstance(rest, int) and rest == 0):
             with code.loop(rest, "k") as k:
-                self._step(start + i64(whole * chains) + k, 0, data, weight)
+                self._step(i64(whole * chains) + k, 0, data, weight)
 
     def _step(
         self,
         k: Any,
         chain: int,
         data: Callable[[int, Any], Any],
-        weight: Callable[[int, Any], Any],
+        weight: Callable[[int, int, Any], Any],
     ) -> None:
-        lanes = ramp(0, self.lanes)
-        panel = [weight(v, k) for v in range(self.vectors)]
-        for r in range(self.rows):
-            scalar = splat(data(r, k), self.lanes)
-            for v in range(self.vectors):
-                total = self.sums[r][v][chain]
-                self.code.store(total, total[lanes] + scalar * panel[v], lanes)
+        panel = [weight(v, width, k) for v, width in enumerate(self.vectors)]
+        for r, row in enumerate(self.sums):
+            scalar = data(r, k)
+            for chains, factor, width in zip(row, panel, self.vectors, strict=True):
+                total, lanes = chains[chain], ramp(0, width)
+                self.code.store(total, total[lanes] + splat(scalar, width) * factor, lanes)
 
     def spill(self, tile: Tile) -> None:
         """Add up the chains and put the tile on the stack."""
-        lanes = ramp(0, self.lanes)
-        for r in range(self.rows):
-            for v in range(self.vectors):
-                value = self.sums[r][v][0][lanes]
-                for other in self.sums[r][v][1:]:
-                    value = value + other[lanes]
-                self.code.store(tile.parts[v], value, ramp(r * self.lanes, self.lanes))
+        for r, row in enumerate(self.sums):
+            for part, chains, width in zip(tile.parts, row, self.vectors, strict=False):
+                value = chains[0][ramp(0, width)]
+                for other in chains[1:]:
+                    value = value + other[ramp(0, width)]
+                self.code.store(part, value, ramp(r * tile.shape.lanes, width))
+
+
+def widths(columns: int, lanes: int) -> Widths:
+    """Lanes of the vectors that cover some columns; the last is as short as covers the rest.
+
+    A half vector costs half a vector where the machine splits wide ones, and never more.
+    """
+    rest = columns % lanes
+    last = lanes
+    while last > 4 and last // 2 >= rest:
+        last //= 2
+    return (*(lanes for _ in range(columns // lanes)), *((last,) if rest else ()))
 
 
 def pieces(columns: int, lanes: int) -> list[tuple[int, int]]:

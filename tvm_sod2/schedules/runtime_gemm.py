@@ -61,17 +61,17 @@ def _emit_width(code: Code, group: Group, shape: Shape) -> None:
         at_b = broadcast_index(list(b.shape)[:-2], at)
         tile = Tile(code, shape)
 
-        def fill(count: int, vectors: int) -> None:
-            registers = Registers(code, count, vectors, shape.lanes)
+        def fill(count: int) -> None:
+            registers = Registers(code, count, shape.whole)
             registers.run(
                 int(k) if isinstance(k, tirx.IntImm) else k,
                 lambda r, i: a[(*at_a, first + i64(r), i)],
-                lambda v, i: b[(*at_b, i, ramp(start + i64(v * shape.lanes), shape.lanes))],
+                lambda v, size, i: b[(*at_b, i, ramp(start + i64(v * shape.lanes), size))],
             )
             registers.spill(tile)
 
         def lead(r: Any) -> Sequence[Any]:
             return *at, first + r
 
-        by_rows(code, rows, shape.rows, shape.vectors, fill)
+        by_rows(code, rows, shape.rows, fill)
         tile.store(group, rows, lead, start, shape.columns)
