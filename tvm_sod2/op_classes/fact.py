@@ -65,5 +65,8 @@ def entries(items: list, shape: tuple[int, ...] | None = None) -> np.ndarray:
 
 
 def tracks(dtype: str, count: int) -> bool:
-    """Whether RDP tracks the entries of a tensor of this dtype and size."""
-    return count <= MAX_ENTRIES and (dtype.startswith(("int", "uint")) or dtype == "bool")
+    """Whether RDP tracks the entries of a tensor of this dtype and size.
+
+    Floats are tracked where they hold whole numbers, as exporters compute sizes in them.
+    """
+    return count <= MAX_ENTRIES and dtype.startswith(("int", "uint", "bool", "float"))

@@ -15,9 +15,7 @@ def tensor_type(dims: list[Entry], like: relax.TensorType) -> relax.TensorType:
     return relax.TensorType([_dim(d) for d in dims], like.dtype)
 
 
-def broadcast(
-    _call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
-) -> list[Entry] | None:
+def broadcast(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:
     """NumPy broadcasting; against an int above 1 an unknown dim can only yield that int.
 
     Two dims that nothing tells apart from each other or from 1 must be equal, see

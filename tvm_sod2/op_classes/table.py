@@ -13,6 +13,9 @@ _ONE, _EXPAND, _MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_
 _REORGANIZE, _SHUFFLE = Mapping.REORGANIZE, Mapping.SHUFFLE
 
 
+_ROUNDING = ("ceil", "floor", "round", "trunc")  # each is the identity on a whole number
+
+
 def _unary(*names: str) -> dict[str, Row]:
     return {f"relax.{name}": Row(_ISDOS, _ONE) for name in names}
 
@@ -39,17 +42,14 @@ ROWS: dict[str, Row] = {
         "atan",
         "atanh",
         "bitwise_not",
-        "ceil",
         "cos",
         "cosh",
         "erf",
         "exp",
-        "floor",
         "isfinite",
         "isinf",
         "isnan",
         "log",
-        "round",
         "rsqrt",
         "sigmoid",
         "sign",
@@ -59,7 +59,6 @@ ROWS: dict[str, Row] = {
         "square",
         "tan",
         "tanh",
-        "trunc",
         "nn.dropout",
         "nn.gelu",
         "nn.gelu_tanh",
@@ -75,6 +74,7 @@ ROWS: dict[str, Row] = {
         "to_vdevice",
         "builtin.stop_lift_params",
     ),
+    **{f"relax.{n}": Row(_ISDOS, _ONE, value=values.identity) for n in _ROUNDING},
     "relax.abs": Row(_ISDOS, _ONE, value=values.elementwise(A.absolute)),
     "relax.negative": Row(_ISDOS, _ONE, value=values.elementwise(A.negate)),
     "relax.astype": Row(_ISDOS, _ONE, value=values.cast),
@@ -92,7 +92,7 @@ ROWS: dict[str, Row] = {
     **_binary("add", values.elementwise(A.add)),
     **_binary("subtract", values.elementwise(A.subtract)),
     **_binary("multiply", values.elementwise(A.multiply)),
-    **_binary("divide", values.elementwise(A.trunc_divide)),
+    **_binary("divide", values.quotient),
     **_binary("floor_divide", values.elementwise(A.floor_divide)),
     **_binary("floor_mod", values.elementwise(A.floor_modulo)),
     **_binary("maximum", values.elementwise(A.maximum)),

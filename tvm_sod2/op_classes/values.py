@@ -14,7 +14,6 @@ from tvm_sod2.op_classes.fact import Fact, entries, tracks
 from tvm_sod2.op_classes.row import ValueTransfer
 from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
 
-
 LESS, LESS_EQUAL, GREATER, GREATER_EQUAL = operator.lt, operator.le, operator.gt, operator.ge
 
 
@@ -73,6 +72,15 @@ def cast(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> Any:
     if dtype == "bool":
         return _each(lambda entry: arithmetic.compare(unequal_to, entry, 0), value)
     return value
+
+
+def quotient(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> Any:
+    """divide: integers toward zero; floats only where the quotient is whole for certain."""
+    if not str(call.ty.dtype).startswith("float"):
+        return elementwise(Arithmetic.trunc_divide)(call, facts, arithmetic)
+    return elementwise(lambda _a, x, y: x if isinstance(y, int) and y == 1 else None)(
+        call, facts, arithmetic
+    )
 
 
 def _each(function: Callable[[Entry], Entry], value: np.ndarray) -> np.ndarray:
@@ -211,5 +219,3 @@ def _reshapable(call: tvm.ir.Call, facts: list[Fact]) -> bool:
 
 def _constant(value: np.ndarray) -> bool:
     return all(isinstance(entry, int) for entry in value.flat)
-
-

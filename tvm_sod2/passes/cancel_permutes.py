@@ -79,9 +79,7 @@ def _order(expr: tvm.ir.Expr | None) -> list[int] | None:
 def _is_reshape(expr: tvm.ir.Expr | None) -> bool:
     reshapes = ("relax.reshape", "relax.squeeze", "relax.flatten")
     return (
-        isinstance(expr, relax.Call)
-        and isinstance(expr.op, tvm.ir.Op)
-        and expr.op.name in reshapes
+        isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op) and expr.op.name in reshapes
     )
 
 

@@ -67,14 +67,18 @@ class _Folder(relax.PyExprMutator):
         """A match_cast that states what inference finds by itself is a plain binding."""
         wanted = self.found.substitute(binding.ty)
         value = self.visit_expr(binding.value)
-        fact = self.found.facts[binding.var]
-        if isinstance(wanted, relax.ShapeType) and fact.known:
-            shape = relax.ShapeExpr([_expr(e) for e in fact.value.flat])
+        if isinstance(wanted, relax.ShapeType) and not self._binds(binding):
+            shape = relax.ShapeExpr(list(wanted.values))
             super().visit_var_binding_(relax.VarBinding(binding.var, shape))
         elif tvm_ffi.structural_equal(self._type_of(value), wanted):
             self._alias(binding.var, value)
         else:
             super().visit_match_cast_(relax.MatchCast(binding.var, value, wanted))
+
+    def _binds(self, binding: relax.MatchCast) -> bool:
+        """Whether the match_cast is what gives a symbol its value at run time."""
+        symbols = relax.analysis.definable_tir_vars_in_type(binding.ty)
+        return any(symbol in self.found.origins for symbol in symbols)
 
     def _alias(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> None:
         if isinstance(var, relax.DataflowVar) and isinstance(value, tvm.ir.Var):

@@ -13,7 +13,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from tvm_sod2.passes.fusion_plan import is_cast, is_view, plan_groups
+from tvm_sod2.passes.fusion_plan import SameDims, is_cast, is_view, plan_groups
 
 MAX_NAME = 60
 
@@ -34,6 +34,7 @@ class _Fuser(relax.PyExprMutator):
         super().__init__(mod)
         self.groups: dict[tvm.ir.Var, list[relax.Binding]] = {}
         self.skipped: set[tvm.ir.Var] = set()
+        self.same = SameDims([])
 
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
         self._plan(block)
@@ -44,6 +45,7 @@ class _Fuser(relax.PyExprMutator):
         return super().visit_binding_block_(block)
 
     def _plan(self, block: relax.BindingBlock) -> None:
+        self.same = SameDims(block.bindings)
         for group in plan_groups(block):
             members = [block.bindings[i] for i in group.members]
             self.groups[members[-1].var] = members
@@ -69,7 +71,8 @@ class _Fuser(relax.PyExprMutator):
                 super().visit_match_cast_(member)
             else:
                 alone = self._outlined([member])
-                super().visit_var_binding_(relax.VarBinding(member.var, alone or member.value))
+                kernel = member.value if alone is None else alone
+                super().visit_var_binding_(relax.VarBinding(member.var, kernel))
 
     def _outlined(self, members: list[relax.Binding]) -> relax.Call | None:
         """A call of the group's function, or None where its types would lose their dims."""
@@ -77,7 +80,7 @@ class _Fuser(relax.PyExprMutator):
             shape = relax.ShapeExpr(members[0].var.ty.shape.values)
             return relax.op.reshape(members[0].value.args[0], shape)
         for abstract in (True, False):
-            body = _GroupFunction(members, abstract)
+            body = _GroupFunction(members, _Dims(abstract, self.same))
             if body.function is not None:
                 gvar = self.builder_.add_func(body.function, body.name)
                 return relax.Call(gvar, body.arguments)
@@ -91,12 +94,12 @@ class _GroupFunction:
     main that are provably equal there have become two symbols.
     """
 
-    def __init__(self, members: list[relax.Binding], abstract: bool) -> None:
+    def __init__(self, members: list[relax.Binding], dims: _Dims) -> None:
         operators = [m.value.op.name.rsplit(".", 1)[-1] for m in members if not is_cast(m)]
         self.name = "_".join(["fused" if len(members) > 1 else "op", *operators])[:MAX_NAME]
         self.arguments: list[tvm.ir.Expr] = []
         self.params: list[tvm.ir.Var] = []
-        self.dims = _Dims(abstract)
+        self.dims = dims
         self._inner: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self._infer = relax.BlockBuilder()
         self.function = self._build(members)
@@ -118,10 +121,12 @@ class _GroupFunction:
                 var = relax.Var(member.var.name, call.ty)
             self._inner[member.var] = var
             bindings.append(relax.VarBinding(var, call))
-        scalars = self.dims.scalars(self.params)
-        if scalars:
-            self.params.append(relax.Var("scalars", relax.ShapeType(list(scalars))))
-            self.arguments.append(relax.ShapeExpr(list(scalars.values())))
+        for symbol, value in self.dims.scalars(self.params).items():
+            # FuseTIR takes a plain symbol in a shape only, and an expression as a scalar only.
+            plain = isinstance(value, tvm.ir.Var)
+            shape = relax.Var(symbol.name, relax.ShapeType([symbol]))
+            self.params.append(shape if plain else symbol)
+            self.arguments.append(relax.ShapeExpr([value]) if plain else value)
         output = bindings[-1].var
         body = relax.SeqExpr([relax.DataflowBlock(bindings)], output)
         body = self._infer.normalize(body)
@@ -158,8 +163,9 @@ class _Dims:
     Otherwise only main's symbols are renamed and its expressions kept.
     """
 
-    def __init__(self, abstract: bool) -> None:
+    def __init__(self, abstract: bool, same: SameDims) -> None:
         self.abstract = abstract
+        self._same = same
         self._analyzer = tvm.sym.Analyzer()
         self._known: dict[tvm_ffi.StructuralKey, tvm.ir.Expr] = {}
         self._outside: dict[tvm.ir.Var, tvm.ir.Expr] = {}
@@ -221,7 +227,7 @@ class _Dims:
         return self._known[key]
 
     def _key(self, expr: tvm.ir.Expr) -> tvm_ffi.StructuralKey:
-        return tvm_ffi.StructuralKey(self._analyzer.simplify(expr))
+        return self._same.find(self._analyzer.simplify(expr))
 
 
 def _integer(expr: tvm.ir.Expr) -> bool:

@@ -65,7 +65,7 @@ class _Planner:
     def __init__(self, block: relax.BindingBlock) -> None:
         self.bindings = list(block.bindings)
         self.nodes = {i: rule for i, b in enumerate(self.bindings) if (rule := _node(b))}
-        self.same = _SameDims(self.bindings)
+        self.same = SameDims(self.bindings)
         self.consumers = _consumers(block)
         self.post = immediate_post_dominators(len(self.bindings), self.consumers)
         self.groups = {
@@ -138,14 +138,14 @@ class _Planner:
             self.groups[member] = group
 
 
-class _SameDims:
-    """Equality of two tensors' dims, casts taken into account."""
+class SameDims:
+    """Equality of dims, with those that the block's casts state to be equal."""
 
     def __init__(self, bindings: list[relax.Binding]) -> None:
         self._name: dict[tvm_ffi.StructuralKey, tvm_ffi.StructuralKey] = {}
         for binding in filter(is_cast, bindings):
             pairs = zip(binding.value.ty.shape.values, binding.ty.shape.values, strict=True)
-            for stated, found in ((self._find(b), self._find(a)) for a, b in pairs):
+            for stated, found in ((self.find(b), self.find(a)) for a, b in pairs):
                 if stated != found:
                     self._name[stated] = found
 
@@ -153,9 +153,10 @@ class _SameDims:
         if not isinstance(a, relax.TensorType) or not isinstance(b, relax.TensorType):
             return False
         dims = list(a.shape.values), list(b.shape.values)
-        return list(map(self._find, dims[0])) == list(map(self._find, dims[1]))
+        return list(map(self.find, dims[0])) == list(map(self.find, dims[1]))
 
-    def _find(self, dim: tvm.ir.Expr) -> tvm_ffi.StructuralKey:
+    def find(self, dim: tvm.ir.Expr) -> tvm_ffi.StructuralKey:
+        """The name of the class of equal dims that `dim` is in."""
         key = tvm_ffi.StructuralKey(dim)
         while key in self._name:
             key = self._name[key]

@@ -351,7 +351,7 @@ def _constant_entries(constant: tvm.ir.GenericConst) -> object:
     data = constant.value.numpy()
     if not tracks(str(data.dtype), data.size):
         return None
-    return entries([int(x) for x in data.flat], data.shape)
+    return entries([int(x) if float(x).is_integer() else None for x in data.flat], data.shape)
 
 
 def _expr(entry: Entry) -> tvm.ir.Expr:

@@ -1,11 +1,11 @@
 """Small algebra that lowers the work, operator by operator.
 
-    power(x, 2)      ->  multiply(x, x)
-    divide(x, const) ->  multiply(x, 1 / const)
-    x * 1, x + 0     ->  x
-    clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
-    const of shape (1,) in an elementwise operator  ->  const of shape (), an immediate in kernels
-    const of shape (C, 1, 1) beside a rank-4 tensor ->  (1, C, 1, 1), which layouts can follow
+power(x, 2)      ->  multiply(x, x)
+divide(x, const) ->  multiply(x, 1 / const)
+x * 1, x + 0     ->  x
+clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
+const of shape (1,) in an elementwise operator  ->  const of shape (), an immediate in kernels
+const of shape (C, 1, 1) beside a rank-4 tensor ->  (1, C, 1, 1), which layouts can follow
 """
 
 from __future__ import annotations
