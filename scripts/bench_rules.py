@@ -46,7 +46,7 @@ def constant(name: str, value: np.ndarray) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(value, name)
 
 
-def f32(value: float) -> relax.Constant:
+def f32(value: float) -> relax.Expr:
     """A float32 scalar."""
     return relax.const(value, "float32")
 
@@ -85,9 +85,7 @@ def cases() -> dict[str, Case]:
             [],
             [{"rows": 80}, {"rows": 320}],
         ),
-        "hardswish": Case(
-            [nhwc], hardswish, [nchw], [node("HardSwish", ["x0"], ["y"])], [], image
-        ),
+        "hardswish": Case([nhwc], hardswish, [nchw], [node("HardSwish", ["x0"], ["y"])], [], image),
         "gelu": Case([nhwc], gelu, [nchw], [node("Gelu", ["x0"], ["y"])], [], image),
         "to channels last": Case(
             [("n", 64, "h", "w")],
@@ -215,7 +213,9 @@ def main(wanted: list[str]) -> None:
     target = host_target()
     traits = Traits.from_target(target)
     rng = np.random.default_rng(0)
-    print(f"{'case':22}{'size':28}{'ours':>9}{'stock':>10}{'ORT':>9}{'stock/ours':>12}{'ORT/ours':>10}")
+    print(
+        f"{'case':22}{'size':28}{'ours':>9}{'stock':>10}{'ORT':>9}{'stock/ours':>12}{'ORT/ours':>10}"
+    )
     for name, case in cases().items():
         if wanted and not any(w in name for w in wanted):
             continue
@@ -229,8 +229,9 @@ def main(wanted: list[str]) -> None:
                 for shape in case.shapes
             ]
             onnx_arrays = [
-                np.ascontiguousarray(rng.standard_normal([size.get(str(d), d) for d in shape]))
-                .astype(np.float32)
+                np.ascontiguousarray(
+                    rng.standard_normal([size.get(str(d), d) for d in shape])
+                ).astype(np.float32)
                 for shape in case.onnx_shapes
             ]
             binding = session.io_binding()
@@ -280,7 +281,7 @@ def output_shape(func: tirx.PrimFunc, size: dict[str, int]) -> list[int]:
         if isinstance(dim, tirx.Var)
     }
 
-    def evaluate(expr: tirx.Expr) -> int:
+    def evaluate(expr: tvm.ir.Expr) -> int:
         import tvm_ffi
 
         bound = tvm_ffi.structural_map(expr, [(tirx.Var, lambda v: dims.get(v.name, v))])

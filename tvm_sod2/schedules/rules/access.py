@@ -201,4 +201,3 @@ def stride(memory: Memory, offset: Expr, var: Var) -> int | Polynomial | None:
 
 def _is_one(extent: Expr) -> bool:
     return isinstance(extent, tirx.IntImm) and int(extent.value) == 1
-

@@ -61,7 +61,9 @@ def product(factors: Sequence[Expr]) -> Expr:
 def ceil_div(extent: Expr, by: int) -> Expr:
     """Rounded-up quotient of a non-negative extent."""
     value = static(extent)
-    return i64(-(-value // by)) if value is not None else tirx.FloorDiv(extent + i64(by - 1), i64(by))
+    return (
+        i64(-(-value // by)) if value is not None else tirx.FloorDiv(extent + i64(by - 1), i64(by))
+    )
 
 
 def sequence(statements: Sequence[Stmt]) -> Stmt:
@@ -154,9 +156,7 @@ def decode(index: Expr, extents: Sequence[Expr]) -> list[Expr]:
     return coordinates[::-1] if extents else []
 
 
-def fork(
-    traits: Traits, tasks: Expr, work: Expr, body: Callable[[Expr], Stmt]
-) -> Stmt:
+def fork(traits: Traits, tasks: Expr, work: Expr, body: Callable[[Expr], Stmt]) -> Stmt:
     """`body` for each task, on several threads where the whole work is worth a fork.
 
     After: ``if work >= FORK_WORK: for t in T.parallel(tasks): ... else: for t in range(tasks): ...``

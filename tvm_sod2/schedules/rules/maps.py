@@ -11,7 +11,19 @@ from tvm.tirx import BufferStore, Stmt, Var
 
 from .access import Memory, Nest, collapse, offsets, stride
 from .cost import lanes_of, weight
-from .loops import bind, ceil_div, cover, decode, fork, i64, product, sequence, serial, static, vector
+from .loops import (
+    bind,
+    ceil_div,
+    cover,
+    decode,
+    fork,
+    i64,
+    product,
+    sequence,
+    serial,
+    static,
+    vector,
+)
 from .program import Axis, Stage, loads
 from .regions import split_regions
 from .transposes import emit_transposed
@@ -84,7 +96,9 @@ def _serial(
     at: list[Expr],
 ) -> Stmt:
     if len(at) == len(outer):
-        return cover(inner.extent, lanes, lambda base, width: element(at, base, width), not in_place)
+        return cover(
+            inner.extent, lanes, lambda base, width: element(at, base, width), not in_place
+        )
     return serial(
         outer[len(at)].extent,
         lambda i: _serial(outer, inner, lanes, in_place, element, [*at, i]),
@@ -136,11 +150,19 @@ def _forked(memory: Memory, nest: Nest, axes: Sequence[Axis], lanes: int, elemen
 
 
 def _piece(
-    inner: Axis, lanes: int, in_place: bool, block: int, piece: Expr, element, at: list[Expr]  # noqa: ANN001
+    inner: Axis,
+    lanes: int,
+    in_place: bool,
+    block: int,
+    piece: Expr,
+    element,
+    at: list[Expr],  # noqa: ANN001
 ) -> Stmt:
     size = static(inner.extent)
     if size is not None and size <= block:
-        return cover(inner.extent, lanes, lambda base, width: element(at, base, width), not in_place)
+        return cover(
+            inner.extent, lanes, lambda base, width: element(at, base, width), not in_place
+        )
     bound: list[Stmt] = []
     start = bind(bound, "start", piece * i64(block))
     count = bind(bound, "count", tirx.Min(i64(block), inner.extent - start))

@@ -140,9 +140,7 @@ class Polynomials:
         terms: dict[Monomial, int] = {}
         for monomial, factor in polynomial.terms.items():
             count = monomial.count(number)
-            if count > 1 or any(
-                identity in self._variables[a] for a in monomial if a != number
-            ):
+            if count > 1 or any(identity in self._variables[a] for a in monomial if a != number):
                 return None
             if count:
                 rest = list(monomial)
@@ -177,7 +175,7 @@ class Polynomials:
     def _divide(self, numerator: Polynomial, divisor: Polynomial, expr: Expr) -> Polynomial:
         if len(divisor.terms) != 1:
             return self._quotient(numerator, divisor)
-        (monomial, factor), = divisor.terms.items()
+        ((monomial, factor),) = divisor.terms.items()
         if factor < 0:
             return Polynomial({(self._atom(expr),): 1})
         whole: dict[Monomial, int] = {}
@@ -199,7 +197,7 @@ class Polynomials:
     def _quotient(self, numerator: Polynomial, divisor: Polynomial) -> Polynomial:
         """An opaque quotient; (a // b) // c becomes a // (b * c)."""
         if len(numerator.terms) == 1:
-            (monomial, factor), = numerator.terms.items()
+            ((monomial, factor),) = numerator.terms.items()
             if len(monomial) == 1 and factor == 1 and monomial[0] in self._quotients:
                 inner, by = self._quotients[monomial[0]]
                 merged = by * divisor

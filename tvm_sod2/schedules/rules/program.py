@@ -181,9 +181,7 @@ def _read_block(
     for store, init in zip(stores, inits, strict=True):
         if not store.buffer.same_as(init.buffer):
             return None
-        value = tvm_ffi.structural_map(
-            store.value, [(Var, lambda v: bound.get(hash(v), v))]
-        )
+        value = tvm_ffi.structural_map(store.value, [(Var, lambda v: bound.get(hash(v), v))])
         found = combiner_of(value, store)
         if found is None:
             return None

@@ -43,9 +43,7 @@ class Reduction:
         cost = sum(weight(term) for term in self.terms)
         self.copies = _COPIES if cost < EXPENSIVE else 2
         self.work = product(
-            [a.extent for a in nest.axes]
-            + [a.extent for a in stage.reduced]
-            + [i64(1 + cost)]
+            [a.extent for a in nest.axes] + [a.extent for a in stage.reduced] + [i64(1 + cost)]
         )
 
     def accumulator(self, size: int, name: str = "acc") -> Var:
@@ -78,9 +76,7 @@ class Reduction:
     def term(self, at: Sequence[Expr], reduced: Sequence[Expr]) -> Callable[[Expr], Expr]:
         """A function that puts coordinates into an expression of the nest."""
         axes = (*self.nest.axes, *self.nest.reduced)
-        mapping = {
-            hash(a.var): e for a, e in zip(axes, (*at, *reduced), strict=False)
-        }
+        mapping = {hash(a.var): e for a, e in zip(axes, (*at, *reduced), strict=False)}
 
         def put(expr: Expr) -> Expr:
             return tvm_ffi.structural_map(expr, [(Var, lambda v: mapping.get(hash(v), v))])
@@ -404,9 +400,7 @@ def _fold(reduction: Reduction, acc: Var, lanes: int, copies: int) -> list[Stmt]
     return statements
 
 
-def _each(
-    axes: Sequence[Axis], at: list[Expr], body: Callable[[list[Expr]], Stmt]
-) -> Stmt:
+def _each(axes: Sequence[Axis], at: list[Expr], body: Callable[[list[Expr]], Stmt]) -> Stmt:
     if len(at) == len(axes):
         return body(at)
     return serial(axes[len(at)].extent, lambda i: _each(axes, [*at, i], body))

@@ -103,10 +103,10 @@ def _resolve(value: Expr, comparison: Expr, answer: bool) -> Expr:
 def _split(memory: Memory, nest: Nest, found: Threshold) -> tuple[Nest | None, Nest | None]:
     axis = found.axis
     at = _clamp(memory.polynomials, found.at, axis.extent)
-    below = _part(memory, nest, axis, i64(0), at, _resolve(nest.value, found.comparison, not found.above))
-    rest = memory.polynomials.expr(
-        memory.polynomials.of(axis.extent) - memory.polynomials.of(at)
+    below = _part(
+        memory, nest, axis, i64(0), at, _resolve(nest.value, found.comparison, not found.above)
     )
+    rest = memory.polynomials.expr(memory.polynomials.of(axis.extent) - memory.polynomials.of(at))
     above = _part(memory, nest, axis, at, rest, _resolve(nest.value, found.comparison, found.above))
     return below, above
 

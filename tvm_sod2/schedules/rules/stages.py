@@ -15,7 +15,14 @@ from .maps import emit_map
 from .program import Program, Stage, loads, read_program
 from .reductions import emit_reduction
 
-__all__ = ["SCRATCH", "emit_stage", "finish", "home_in_outputs", "reduced_program", "schedule_stages"]
+__all__ = [
+    "SCRATCH",
+    "emit_stage",
+    "finish",
+    "home_in_outputs",
+    "reduced_program",
+    "schedule_stages",
+]
 
 SCRATCH = "sod2.scratch"
 """Function attribute: the kernel allocates buffers of symbolic size, which a memory plan may lift."""
@@ -94,9 +101,7 @@ def home_in_outputs(program: Program, dropped: int, memory: Memory) -> dict[int,
         if any(polynomials.of(a) != polynomials.of(b) for a, b in shapes):
             continue
         found = [load for load in loads(last.value) if load.source.same_as(buffer)]
-        if all(
-            tvm_ffi.structural_equal(list(load.indices), list(last.indices)) for load in found
-        ):
+        if all(tvm_ffi.structural_equal(list(load.indices), list(last.indices)) for load in found):
             homes[hash(buffer)] = home
             taken.add(hash(home))
     return homes

@@ -39,7 +39,9 @@ def emit_transposed(
     if across is None:
         return None
     crossed = [
-        load for load in loads(nest.value) if stride(memory, load.indices[0], across.var) == 1
+        load
+        for load in loads(nest.value)
+        if stride(memory, load.indices[0], across.var) == 1
         and stride(memory, load.indices[0], along.var) not in (0, 1)
     ]
     size = min(memory.traits.lanes(str(v.ty.dtype)) for v in (nest.value, *crossed))
@@ -49,9 +51,7 @@ def emit_transposed(
     if any(s is not None and s < size for s in sizes):
         return None
     tiled = _tiles(memory, nest, along, across, crossed, size, parallel)
-    conditions = [
-        a.extent >= i64(size) for a in (along, across) if static(a.extent) is None
-    ]
+    conditions = [a.extent >= i64(size) for a in (along, across) if static(a.extent) is None]
     if not conditions:
         return tiled
     condition = conditions[0] if len(conditions) == 1 else tirx.And(*conditions)
@@ -139,9 +139,7 @@ def _tile(
     bits = max(tirx.const(0, load.ty.dtype).ty.dtype.bits for load in crossed)
     rows = max(1, min(size, _TILE_BYTES * 8 // (bits * size)))
     for first in range(0, size, rows):
-        buffers = [
-            tirx.decl_buffer((rows * size,), load.ty.dtype, name="tile") for load in crossed
-        ]
+        buffers = [tirx.decl_buffer((rows * size,), load.ty.dtype, name="tile") for load in crossed]
         statements += [AllocBuffer(b) for b in buffers]
         for buffer, column in zip(buffers, columns, strict=True):
             for row in range(rows):
