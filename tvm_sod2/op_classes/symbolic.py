@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 
 Entry = Any  # int | tvm.ir.Expr | None
@@ -167,6 +168,13 @@ class Arithmetic:
         if _ints(a, b):
             return self.simplify(operation(tirx.const(a, "int64"), tirx.const(b, "int64")))
         return self.simplify(operation(_expr(a), _expr(b)))
+
+
+def symbols_of(expr: tvm.ir.Expr) -> list[tvm.ir.Var]:
+    """The symbols in an expression, in order of appearance, each as often as it appears."""
+    found: list[tvm.ir.Var] = []
+    tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.append))
+    return found
 
 
 def _ints(a: Entry, b: Entry) -> bool:

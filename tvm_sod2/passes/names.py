@@ -23,6 +23,15 @@ class Names:
         """The ONNX value that a variable holds."""
         return str(self._values.get(var.name, var.name))
 
+    @property
+    def from_onnx(self) -> bool:
+        """Whether the function has ONNX names at all."""
+        return bool(self._values)
+
+    def is_value(self, var: tvm.ir.Var) -> bool:
+        """Whether a variable holds a value of the ONNX graph, not a step on the way to one."""
+        return var.name in self._values
+
     def node(self, var: tvm.ir.Var) -> str:
         """The ONNX node that defines a variable."""
         return str(self._nodes.get(var.name, var.name))

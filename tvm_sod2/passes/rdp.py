@@ -18,7 +18,7 @@ from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
 from tvm_sod2.op_classes.fact import entries, tracks
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import Entry
+from tvm_sod2.op_classes.symbolic import Entry, symbols_of
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
 from tvm_sod2.passes.names import Names
 
@@ -261,7 +261,7 @@ class _Solver:
     def _constrain(self, condition: tvm.ir.Expr, message: str) -> bool:
         """Record the condition for the check at entry, unless it needs what only the run knows."""
         run_time = {**self.result.origins, **dict.fromkeys(self.nacs)}
-        if any(symbol in run_time for symbol in _symbols(condition)):
+        if any(symbol in run_time for symbol in symbols_of(condition)):
             return False
         self.result.constraints.append(Constraint(condition, message))
         return True
@@ -356,12 +356,6 @@ def _constant_entries(constant: tvm.ir.GenericConst) -> object:
 
 def _expr(entry: Entry) -> tvm.ir.Expr:
     return tirx.const(entry, "int64") if isinstance(entry, int) else entry
-
-
-def _symbols(condition: tvm.ir.Expr) -> list[tvm.ir.Var]:
-    found: list[tvm.ir.Var] = []
-    tvm_ffi.structural_walk(condition, (tvm.ir.Var, found.append))
-    return found
 
 
 def _replaced(expr: tvm.ir.Expr, part: tvm.ir.Expr, by: int) -> tvm.ir.Expr:
