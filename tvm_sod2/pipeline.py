@@ -92,7 +92,7 @@ def build(
     """Compile any Relax module once, for every shape it admits.
 
     target: TVM's target or its fields; None is this machine's CPU with its features.
-    params: values by parameter name, bound as constants of "main".
+    params: values by parameter name, bound as constants.
     bounds: what is known about dims, e.g. ``{"seq": (1, 512)}``.
     dump_dir: a folder that receives the module as text after each phase.
     progress: told each phase before it runs.
@@ -148,17 +148,27 @@ def _resolve(target: Target | Mapping[str, Any] | None) -> Target:
 
 
 def _bind(mod: tvm.IRModule, params: Mapping[str, Any]) -> tvm.IRModule:
-    names = {parameter.name for parameter in mod["main"].params}
-    unknown = sorted(set(params) - names)
-    if unknown:
-        raise BuildError(
-            f"main has no parameter {', '.join(unknown)}; it has {', '.join(sorted(names))}"
-        )
+    """Bind parameters by name in every function that has them; "fc.weight" also means fc_weight."""
     values = {
-        name: tvm.runtime.tensor(value) if isinstance(value, np.ndarray) else value
+        _plain(name): tvm.runtime.tensor(value) if isinstance(value, np.ndarray) else value
         for name, value in params.items()
     }
-    return relax.transform.BindParams("main", values)(mod)
+    found: set[str] = set()
+    for gvar, func in mod.functions_items():
+        if not isinstance(func, relax.Function):
+            continue
+        here = {p.name: values[_plain(p.name)] for p in func.params if _plain(p.name) in values}
+        found |= {_plain(name) for name in here}
+        if here:
+            mod = relax.transform.BindParams(gvar.name_hint, here)(mod)
+    missing = sorted(values.keys() - found)
+    if missing:
+        raise BuildError(f"no function of the module has a parameter called {', '.join(missing)}")
+    return mod
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def _dump(mod: tvm.IRModule, folder: Path, number: int, name: str) -> None:
