@@ -12,7 +12,8 @@ from .access import Memory
 from .inline import fold_epilogues, inline_maps, keep_terms
 from .loops import product, sequence, static
 from .maps import emit_map
-from .program import Program, Stage, loads, read_program
+from .program import Program, Stage, loads
+from .reading import read_program
 from .reductions import emit_reduction
 
 __all__ = [
