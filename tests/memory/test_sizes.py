@@ -1,0 +1,114 @@
+"""Byte counts as polynomials, their comparison and their text."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import tvm
+from tvm import tirx
+
+from tvm_sod2.errors import InputError
+from tvm_sod2.memory import arena_bytes
+from tvm_sod2.memory.dominance import Dominance
+from tvm_sod2.memory.heights import Heights
+from tvm_sod2.memory.sizes import SizeAlgebra, add, constant, scale
+from tvm_sod2.memory.text import to_python
+
+N, M = tirx.Var("n", "int64"), tirx.Var("m", "int64")
+FLOAT = tvm.DataType("float32")
+
+
+def test_equal_sizes_have_equal_polynomials() -> None:
+    sizes = SizeAlgebra([N, M])
+    assert sizes.poly((N + 1) * 4 * M) == sizes.poly(M * N * 4 + M * 4)
+    assert sizes.poly((N - 1) // 2 + 1) == sizes.poly((N + 1) // 2)
+    assert sizes.poly((N * 4 + 6) // 4) == sizes.poly(N + 1)
+    assert sizes.poly(N * 2) != sizes.poly(M * 2)
+
+
+def test_bytes_are_rounded_up_to_cache_lines() -> None:
+    sizes = SizeAlgebra([N])
+    for dtype, width in (("float32", 4), ("int8", 1), ("bool", 1), ("float16", 2), ("int64", 8)):
+        poly = sizes.bytes_of([N, 3], tvm.DataType(dtype))
+        for n in (0, 1, 5, 21, 22, 64, 1000):
+            assert sizes.evaluate(poly, {"n": n}) == -(-n * 3 * width // 64) * 64
+    assert to_python(sizes.expr(sizes.bytes_of([N, 32], FLOAT))) == "n * 128"
+    assert sizes.bytes_of([], FLOAT) == constant(64)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "proven"),
+    [
+        (N * 64, N * 128, True),
+        (N * 128, N * 64, False),
+        (((N + 1) // 2) * 64, ((N + 31) // 32) * 1024, True),
+        (((N + 1) // 2) * 64, ((N + 31) // 32) * 1023, False),
+        (((N + 3) // 4) * M, ((N + 1) // 2) * M, True),
+        (((N + 1) // 2) * ((M + 1) // 2), ((N + 3) // 4) * ((M + 3) // 4) * 4, True),
+        (N // 2, (N + 1) // 2, True),
+        ((N + 1) // 2, N // 2 * 2, False),
+        (N * 64 + 320, N * 128, False),
+        (N * N, N * M, False),
+    ],
+)
+def test_what_is_proven_holds(small: tvm.ir.Expr, large: tvm.ir.Expr, proven: bool) -> None:
+    sizes = SizeAlgebra([N, M])
+    left, right = sizes.poly(small), sizes.poly(large)
+    assert Dominance(sizes).at_most(left, right) is proven
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_proof_is_wrong(seed: int) -> None:
+    rng = random.Random(seed)
+    sizes = SizeAlgebra([N, M])
+    dims = [N, M, (N + 1) // 2, (M + 3) // 4, (N + 31) // 32, ((N + 1) // 2 + 1) // 2, N - 1]
+    polys = []
+    for _ in range(12):
+        shapes = [[rng.choice(dims), rng.choice(dims), rng.choice([1, 2, 8, 24])] for _ in "ab"]
+        polys.append(add(*(sizes.bytes_of(shape, FLOAT) for shape in shapes)))
+    dominance = Dominance(sizes)
+    points = [{"n": n, "m": m} for n in (1, 2, 3, 4, 31, 33, 100) for m in (1, 2, 3, 5, 97)]
+    points += [{"n": 0, "m": m} for m in (0, 7)] if seed % 2 else []
+    polys += [scale(poly, 2) for poly in polys]
+    found = 0
+    for left in polys:
+        for right in polys:
+            if dominance.at_most(left, right):
+                found += left != right
+                for point in points:
+                    if all(sizes.evaluate(sizes.poly(d), point) >= 0 for d in dims):
+                        assert sizes.evaluate(left, point) <= sizes.evaluate(right, point)
+    assert found
+
+
+def test_symbols_of_unknown_sign_prove_nothing() -> None:
+    sizes = SizeAlgebra([])  # n is no tensor's extent
+    assert not Dominance(sizes).at_most(sizes.poly(N), sizes.poly(N * 2))
+
+
+def test_many_terms_get_a_name_and_keep_their_value() -> None:
+    symbols = [tirx.Var(f"d{i}", "int64") for i in range(12)]
+    sizes = SizeAlgebra(symbols)
+    heights = Heights(sizes)
+    terms = [frozenset([sizes.bytes_of([symbol, 16], FLOAT)]) for symbol in symbols]
+    height = heights.top(heights.highest(terms), sizes.bytes_of([symbols[0]], FLOAT))
+    assert len(height) == 1 and len(heights.named) == 1
+    rng = random.Random(0)
+    for _ in range(20):
+        dims = {symbol.name: rng.randrange(100) for symbol in symbols}
+        want = max(64 * value for value in dims.values()) + -(-dims["d0"] * 4 // 64) * 64
+        assert heights.evaluate(height, dims) == want
+        assert arena_bytes(heights.text(height), dims) == want
+    closed = to_python(heights.closed(height))
+    assert "height" not in closed
+
+
+def test_size_texts_are_evaluated_without_python() -> None:
+    assert arena_bytes("max(n * 4, (n + 63) // 64 * 64) % 100", {"n": 7}) == 64
+    assert arena_bytes("(a := n + 1) * a if n >= 2 else -n", {"n": 2}) == 9
+    with pytest.raises(InputError, match="dim 'm' is needed and not given"):
+        arena_bytes("n + m", {"n": 1})
+    for text in ("__import__('os')", "n.real", "n[0]", "open(n)", "lambda: n"):
+        with pytest.raises(ValueError, match="not a size expression"):
+            arena_bytes(text, {"n": 1})
