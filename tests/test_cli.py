@@ -282,5 +282,8 @@ def test_inspect(capfd: pytest.CaptureFixture[str], model: Path) -> None:
         assert said in text
     assert cli.main(["inspect", str(model), "--json"]) == 0
     facts = json.loads(capfd.readouterr().out)
-    assert facts["signature"]["inputs"][0] == {"name": "x", "dtype": "float32", "dims": ["n", 3]}
-    assert facts["phases"]
+    assert facts["inputs"][0] == {"name": "x", "dtype": "float32", "dims": ["n", 3]}
+    assert facts["outputs"][0] == {"name": "z", "dtype": "float32", "dims": ["n", 3]}
+    assert facts["rdp"]["values"]["z"]["dims"] == ["n", 3]
+    assert [phase["name"] for phase in facts["phases"]][:2] == ["frontend", "rdp"]
+    assert facts["arena_bytes"] == "0"

@@ -48,7 +48,7 @@ def run_model(path: Path, request: Request, output: Path | None, repeat: int) ->
     import tvm
 
     tensors = [tvm.runtime.tensor(arrays[value.name]) for value in signature.inputs]
-    call = checked(vm["main"])
+    call = checked(vm["main"], sizes)
     results = flat(call(*tensors))
     seconds = []
     for _ in range(repeat):
@@ -91,14 +91,17 @@ def machine(module: Any) -> relax.VirtualMachine:
     return relax.VirtualMachine(module, tvm.cpu())
 
 
-def checked(main: Callable[..., Any]) -> Callable[..., Any]:
-    """``main`` whose refusals of its inputs are one line for the user."""
+def checked(main: Callable[..., Any], sizes: dict[str, int]) -> Callable[..., Any]:
+    """``main`` whose refusals of its inputs are one line for the user, with the sizes it got."""
 
     def call(*tensors: Any) -> Any:
         try:
             return main(*tensors)
-        except (ValueError, RuntimeError, AssertionError) as error:
-            raise InputError(plain(str(error))) from error
+        except (ValueError, RuntimeError) as error:
+            text = plain(str(error))
+            named = [dim for dim in sizes if re.search(rf"\b{re.escape(dim)}\b", text)]
+            given = ", ".join(f"{dim} is {sizes[dim]}" for dim in named)
+            raise InputError(f"{text} ({given})" if given else text) from error
 
     return call
 
@@ -115,7 +118,9 @@ def plain(message: str) -> str:
     if dim:
         found, expected, name, axis = dim.groups()
         return f"input {name!r}: dim {axis} is {found}, expected {expected}"
-    return re.sub(r"^(Check failed: .*? is false: |Assert fail: \S+, )", "", text)
+    text = re.sub(r"^Check failed: .*? is false: ", "", text)
+    # TVM prints an assert's text as a literal when there are quotes in it.
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def flat(result: Any) -> list[np.ndarray]:
