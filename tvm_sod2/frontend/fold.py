@@ -14,6 +14,7 @@ import onnx
 from tvm.relax import Expr
 
 from tvm_sod2.frontend.constants import array_of
+from tvm_sod2.frontend.dtypes import relax_dtype
 
 Arrays = list[np.ndarray]
 Folder = Callable[[Arrays, dict[str, Any], int], "np.ndarray | None"]
@@ -67,9 +68,8 @@ def _unary(function: Callable[..., Any]) -> Folder:
 
 def _cast(arrays: Arrays, attrs: dict[str, Any], opset: int) -> np.ndarray | None:
     if not isinstance(attrs["to"], int):
-        return None
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(attrs["to"])
-    return None if dtype.kind == "O" else arrays[0].astype(dtype)
+        return None  # Before opset 6, the name of a type.
+    return arrays[0].astype(relax_dtype(attrs["to"]))
 
 
 def _axes(arrays: Arrays, attrs: dict[str, Any]) -> tuple[int, ...] | None:

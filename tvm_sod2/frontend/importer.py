@@ -20,6 +20,7 @@ from tvm_sod2.frontend.check import check_model, operator_key, opset_version, su
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Module, node_label
 from tvm_sod2.frontend.converters import CONVERTERS
+from tvm_sod2.frontend.dtypes import relax_dtype
 from tvm_sod2.frontend.fold import fold
 from tvm_sod2.frontend.names import identifier
 from tvm_sod2.frontend.onnx_file import load_model
@@ -190,13 +191,9 @@ def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
 def _dtype(elem_type: int, where: str) -> str:
     """Return the Relax dtype of an ONNX element type."""
     try:
-        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
-    except KeyError:
-        raise ImportModelError(f"{where} has no known element type ({elem_type})") from None
-    if dtype == "object" or dtype.startswith("complex"):
-        kind = onnx.TensorProto.DataType.Name(elem_type)
-        raise ImportModelError(f"{where} is a tensor of {kind}, which has no kernels here")
-    return dtype
+        return relax_dtype(elem_type)
+    except ValueError as error:
+        raise ImportModelError(f"{where} is a tensor of {error}") from None
 
 
 def _attribute(attr: onnx.AttributeProto, node: onnx.NodeProto) -> Any:

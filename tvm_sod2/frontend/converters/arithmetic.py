@@ -58,7 +58,18 @@ def _pow(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 def _mod(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     # fmod takes the dividend's sign, as C does; the other form the divisor's, as Python does.
-    return c.broadcast(R.mod if attrs.get("fmod") else R.floor_mod, *inputs)
+    a, b = inputs
+    if not attrs.get("fmod") and not c.is_float(a):
+        return c.broadcast(R.floor_mod, a, b)
+    rest = c.broadcast(R.mod, a, b)
+    if attrs.get("fmod"):
+        return rest
+    # Not floor_mod: it is NaN for an infinite divisor.
+    zero = c.scalar(0, a)
+    signs = [c.emit(R.less(value, zero)) for value in (rest, b)]
+    other = c.broadcast(R.logical_xor, *signs)
+    moved = c.emit(R.logical_and(other, c.emit(R.not_equal(rest, zero))))
+    return c.emit(R.where(moved, c.broadcast(R.add, rest, b), rest), c.dims(rest))
 
 
 def _neg(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:

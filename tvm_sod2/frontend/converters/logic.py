@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from tvm.relax import Expr
 from tvm.relax import op as R
 
@@ -19,8 +20,19 @@ def _where(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 
 def _bit_shift(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
-    left = attrs["direction"] == "LEFT"
-    return c.broadcast(R.left_shift if left else R.right_shift, *inputs)
+    """A shift by all bits or more, which the machine leaves open, shifts everything out."""
+    x, count = inputs
+    dtype = c.dtype(x)
+    left, signed = attrs["direction"] == "LEFT", not dtype.startswith("u")
+    last = c.scalar(np.dtype(dtype).itemsize * 8 - 1, count)
+    beyond = c.emit(R.greater(count, last))
+    if signed:
+        beyond = c.emit(R.logical_or(beyond, c.emit(R.less(count, c.scalar(0, count)))))
+    inside = c.emit(R.where(beyond, last, count))
+    shifted = c.broadcast(R.left_shift if left else R.right_shift, x, inside)
+    if signed and not left:
+        return shifted
+    return c.broadcast(R.where, beyond, c.scalar(0, x), shifted)
 
 
 CONVERTERS: dict[str, Converter] = {

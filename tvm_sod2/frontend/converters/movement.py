@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx.helper import tensor_dtype_to_np_dtype
 from tvm.relax import Expr
 from tvm.relax import op as R
 
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.dims import floordiv
+from tvm_sod2.frontend.dtypes import relax_dtype
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -24,10 +24,10 @@ def _cast(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 
 def _dtype(c: Context, elem_type: int) -> str:
-    dtype = str(tensor_dtype_to_np_dtype(elem_type))
-    if dtype == "object" or "complex" in dtype:
-        raise c.error(f"a cast to element type {elem_type} cannot be imported")
-    return dtype
+    try:
+        return relax_dtype(elem_type)
+    except ValueError as error:
+        raise c.error(f"a cast to {error}") from None
 
 
 def _cast_like(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
@@ -79,7 +79,8 @@ def _space_to_depth(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     n, channels, height, width = c.dims(x)
     rows, columns = floordiv(height, block), floordiv(width, block)
     apart = c.reshape(x, [n, channels, rows, block, columns, block])
-    moved = c.emit(R.permute_dims(apart, [0, 3, 5, 1, 2, 4]))
+    perm = [0, 3, 5, 1, 2, 4] if attrs.get("mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
+    moved = c.emit(R.permute_dims(apart, perm))
     return c.reshape(moved, [n, channels * block * block, rows, columns])
 
 

@@ -33,15 +33,18 @@ def pad_constant(c: Context, x: Expr, before: list[Dim], after: list[Dim], value
     for axis, pair in enumerate(zip(before, after, strict=True)):
         dims = c.dims(x)
         blocks = [
-            c.emit(R.full(relax.ShapeExpr([*dims[:axis], pad, *dims[axis + 1 :]]), value))
-            if pad is not None
-            else x
+            c.emit(_filled(value, [*dims[:axis], pad, *dims[axis + 1 :]])) if pad is not None else x
             for pad in (pair[0], None, pair[1])
             if pad is None or not isinstance(pad, int) or pad
         ]
         if len(blocks) > 1:
             x = c.emit(R.concat(blocks, axis))
     return x
+
+
+def _filled(value: Expr, dims: list[Dim]) -> Expr:
+    # Not R.full: TVM's legalisation of it fails on an infinite value.
+    return R.broadcast_to(value, relax.ShapeExpr(dims))
 
 
 def _positive(pad: Dim) -> Dim:

@@ -11,7 +11,8 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
-from tvm_sod2.frontend.dims import product
+from tvm_sod2.frontend.dims import floordiv, product
+from tvm_sod2.frontend.dtypes import relax_dtype
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -102,12 +103,6 @@ def _rest(c: Context, dims: list[Dim], given: list[Dim], wanted: list[int]) -> D
         raise c.error(f"shape {wanted} leaves a dim open that an empty tensor cannot decide")
     if isinstance(total, int) and isinstance(known, int) and total % known:
         raise c.error(f"{total} elements (shape {dims}) cannot take the shape {wanted}")
-    return total if isinstance(known, int) and known == 1 else _quotient(total, known)
-
-
-def _quotient(total: Dim, known: Dim) -> Dim:
-    from tvm_sod2.frontend.dims import floordiv
-
     return floordiv(total, known)
 
 
@@ -230,12 +225,10 @@ def _range(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 
 def _eye_like(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
-    from onnx.helper import tensor_dtype_to_np_dtype
-
     rows, columns = c.dims(inputs[0])
     dtype = c.dtype(inputs[0])
     if "dtype" in attrs:
-        dtype = str(tensor_dtype_to_np_dtype(attrs["dtype"]))
+        dtype = relax_dtype(attrs["dtype"])
     row = c.reshape(c.iota(rows), [rows, 1])
     column = c.reshape(c.iota(columns), [1, columns])
     diagonal = c.emit(R.add(row, c.ints(attrs.get("k", 0))))

@@ -18,10 +18,18 @@ Attrs = dict[str, Any]
 Inputs = list[Any]
 
 
+# Exporters write INT32_MAX or INT64_MAX for "to the end", and their negatives; no axis is that long.
+_ENDLESS = 2**31 - 1
+
+
 def _clamped(index: int, size: Dim, low: int, high: Dim) -> Dim:
     """Return a constant index counted from the front and clamped to [low, high]."""
+    if index >= _ENDLESS:
+        return high
+    if index <= -_ENDLESS:
+        return low
     if index >= 0:
-        return minimum(index, high) if isinstance(high, int) or index else 0
+        return minimum(index, high)
     return maximum(simplify(size + index), low)
 
 
