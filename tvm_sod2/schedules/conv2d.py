@@ -121,7 +121,7 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     height, width = x.shape[1], x.shape[2]
     batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
-    with code.loop(batch * out_h * i64(panels.count), "t", ForKind.PARALLEL) as t:
+    with code.loop(batch * out_h * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
         panel = code.slot(t % i64(panels.count), "panel")
         line = code.slot(t // i64(panels.count), "line")
         n, oh = code.slot(line // out_h, "n"), code.slot(line % out_h, "oh")

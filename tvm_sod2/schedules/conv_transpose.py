@@ -59,7 +59,7 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
     batch, height, width = list(x.shape)[:3]
     blocks = (width + i64(shape.rows - 1)) // i64(shape.rows)
     code = Code()
-    with code.loop(batch * height * i64(count), "t", ForKind.PARALLEL) as t:
+    with code.loop(batch * height * i64(count), "t", ForKind.PARALLEL) as t, code.bank():
         part, line = code.slot(t % i64(count), "part"), code.slot(t // i64(count), "line")
         n, h = code.slot(line // height, "n"), code.slot(line % height, "h")
         panel = code.slot(part % i64(panels.count), "panel")

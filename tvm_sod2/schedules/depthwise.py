@@ -32,7 +32,7 @@ class _Sums:
         self.code, self.lanes = code, lanes
         self.pieces = pieces(columns, lanes)
         self.sums = [
-            [code.buffer(width, f"sum{r}_{first}") for first, width in self.pieces]
+            [code.register(width, "sum", r, first) for first, width in self.pieces]
             for r in range(pixels)
         ]
         for row in self.sums:
@@ -77,7 +77,7 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
     height, width = x.shape[1], x.shape[2]
     batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
-    with code.loop(batch * i64(chunks.count) * out_h, "t", ForKind.PARALLEL) as t:
+    with code.loop(batch * i64(chunks.count) * out_h, "t", ForKind.PARALLEL) as t, code.bank():
         oh, line = code.slot(t % out_h, "oh"), code.slot(t // out_h, "line")
         chunk = code.slot(line % i64(chunks.count), "chunk")
         n = code.slot(line // i64(chunks.count), "n")

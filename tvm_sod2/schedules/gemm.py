@@ -90,7 +90,7 @@ def _emit(
     linear = group.row_linear()
     code = Code()
     blocks = (m + i64(shape.rows - 1)) // i64(shape.rows)
-    with code.loop(blocks * i64(panels.count), "t", ForKind.PARALLEL) as t:
+    with code.loop(blocks * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
         first = code.slot(t // i64(panels.count) * i64(shape.rows), "first")
         panel = code.slot(t % i64(panels.count), "panel")
         rows = code.slot(tirx.min(m - first, i64(shape.rows)), "rows")

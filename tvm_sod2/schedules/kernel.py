@@ -61,6 +61,8 @@ class Code:
 
     def __init__(self) -> None:
         self._open: list[list[Any]] = [[]]
+        self._bank: dict[tuple[Any, ...], Any] = {}
+        self._bank_opened: list[Any] = []
 
     def body(self) -> Any:
         """The statement written so far at the outermost level."""
@@ -88,6 +90,29 @@ class Code:
         slot = self.buffer(1, name, "int64")
         self.store(slot, value, 0)
         return slot[i64(0)]
+
+    @contextmanager
+    def bank(self) -> Iterator[None]:
+        """Gives what is written inside its registers; see `register`."""
+        self._bank, self._bank_opened = {}, []
+        self.add(self._bank_opened)
+        yield
+        for buffer in self._bank.values():
+            self.add(_touch(buffer))
+
+    def register(self, lanes: int, *key: Any) -> Any:
+        """The float32 vector known by `key` in the bank, for LLVM to keep in a register.
+
+        TVM's StorageRewrite lets buffers of different length share one when their uses do not
+        overlap, and LLVM then keeps the longer one in memory. The bank's buffers are therefore used
+        at its start and at its end, by stores that LLVM finds dead.
+        """
+        if (lanes, *key) not in self._bank:
+            name = "_".join(map(str, (key[0], lanes, *key[1:])))
+            made = tirx.decl_buffer([i64(lanes)], "float32", name)
+            self._bank[(lanes, *key)] = made
+            self._bank_opened += [tirx.AllocBuffer(made), _touch(made)]
+        return self._bank[(lanes, *key)]
 
     @contextmanager
     def loop(
@@ -119,7 +144,13 @@ class Code:
         self.add(statement)
 
 
-def _sequence(statements: list[Any]) -> Any:
+def _touch(buffer: Any) -> Any:
+    lanes = int(buffer.shape[0])
+    return tirx.BufferStore(buffer, splat(f32(0.0), lanes), [ramp(0, lanes)])
+
+
+def _sequence(parts: list[Any]) -> Any:
+    statements = [s for part in parts for s in (part if isinstance(part, list) else [part])]
     if not statements:
         return tirx.Evaluate(tirx.const(0, "int32"))
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)

@@ -9,7 +9,7 @@ over rows, whatever the number of rows: it is generated once instead of once for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -128,15 +128,17 @@ class Tile:
 
 
 class Registers:
-    """Zeroed accumulators, one row of vectors for each of `rows`, to be fed by `run`."""
+    """Zeroed accumulators, one row of vectors for each of `rows`, to be fed by `run`.
+
+    Different tiles of one bank use the same ones.
+    """
 
     def __init__(self, code: Code, rows: int, vectors: Widths) -> None:
         self.code, self.rows, self.vectors = code, rows, vectors
         self.chains = max(1, IN_FLIGHT // (rows * len(vectors)))
-        # One small buffer each: LLVM keeps these, and only these, in registers.
         self.sums = [
             [
-                [code.buffer(width, f"sum{r}_{v}_{c}") for c in range(self.chains)]
+                [code.register(width, "sum", r, v, c) for c in range(self.chains)]
                 for v, width in enumerate(vectors)
             ]
             for r in range(rows)
@@ -177,14 +179,19 @@ class Registers:
                 total, lanes = chains[chain], ramp(0, width)
                 self.code.store(total, total[lanes] + splat(scalar, width) * factor, lanes)
 
-    def spill(self, tile: Tile) -> None:
-        """Add up the chains and put the tile on the stack."""
+    def totals(self) -> Iterator[tuple[int, int, Any, int]]:
+        """Row, number in the row, sum over the chains and width of each vector."""
         for r, row in enumerate(self.sums):
-            for part, chains, width in zip(tile.parts, row, self.vectors, strict=False):
+            for v, (chains, width) in enumerate(zip(row, self.vectors, strict=True)):
                 value = chains[0][ramp(0, width)]
                 for other in chains[1:]:
                     value = value + other[ramp(0, width)]
-                self.code.store(part, value, ramp(r * tile.shape.lanes, width))
+                yield r, v, value, width
+
+    def spill(self, tile: Tile) -> None:
+        """Put the sums on the stack."""
+        for r, v, value, width in self.totals():
+            self.code.store(tile.parts[v], value, ramp(r * tile.shape.lanes, width))
 
 
 def widths(columns: int, lanes: int) -> Widths:

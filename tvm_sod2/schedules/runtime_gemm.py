@@ -49,7 +49,7 @@ def _emit_width(code: Code, group: Group, shape: Shape) -> None:
     k = a.shape[-1]
     blocks = (m + i64(shape.rows - 1)) // i64(shape.rows)
     panels = (n + i64(shape.columns - 1)) // i64(shape.columns)
-    with code.loop(product(batch) * blocks * panels, "t", ForKind.PARALLEL) as t:
+    with code.loop(product(batch) * blocks * panels, "t", ForKind.PARALLEL) as t, code.bank():
         start = code.slot(
             tirx.min(t % panels * i64(shape.columns), n - i64(shape.columns)), "start"
         )

@@ -23,6 +23,7 @@ from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.winograd import emit_winograd
 
 Emitter = Callable[[Group, Traits], Kernel | Refusal]
 
@@ -30,7 +31,7 @@ Emitter = Callable[[Group, Traits], Kernel | Refusal]
 EMITTERS: dict[str, tuple[Emitter, ...]] = {
     "matmul": (emit_matmul, emit_runtime_matmul),
     "conv2d_transpose": (emit_conv2d_transpose,),
-    "conv2d": (emit_depthwise, emit_pointwise, emit_conv2d),
+    "conv2d": (emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d),
 }
 
 # The attribute that says which kernel a PrimFunc got, and why no better one.

@@ -1,0 +1,74 @@
+"""Winograd convolution: image edges, channel tails, accuracy, and what it leaves to direct code."""
+
+import numpy as np
+import pytest
+from kernel_cases import (
+    Case,
+    Compiled,
+    choices,
+    close,
+    conv2d,
+    dims,
+    random,
+    relu,
+    scheduled,
+    tensor,
+)
+from tvm import relax
+
+op = relax.op
+
+# Output channels, input channels, padding.
+CONVS = {
+    "same": (24, 20, (1, 1, 1, 1)),
+    "valid": (33, 16, (0, 0, 0, 0)),
+    "uneven": (16, 37, (2, 1, 0, 3)),
+}
+IMAGES = ((1, 1, 1), (1, 3, 3), (2, 4, 4), (1, 5, 29), (3, 7, 13), (1, 16, 20), (0, 4, 4))
+
+
+def _conv(padding: tuple[int, int, int, int]):
+    def compute(x: relax.Expr, w: relax.Expr) -> relax.Expr:
+        layouts = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+        return op.nn.conv2d(x, w, padding=padding, **layouts)
+
+    return compute
+
+
+@pytest.fixture(scope="module")
+def run() -> Compiled:
+    cases = {}
+    n, h, w = dims("n h w")
+    for name, (outputs, inputs, padding) in CONVS.items():
+        conv = _conv(padding)
+        cases[name] = Case(
+            lambda x, r, k, b, conv=conv: op.add(op.nn.relu(op.add(conv(x, k), b)), r),
+            [tensor(n, h, w, inputs), tensor(outputs)],
+            [random(outputs, 3, 3, inputs), random(outputs)],
+        )
+    cases["deep"] = Case(_conv((1, 1, 1, 1)), [tensor(n, h, w, 512)], [random(16, 3, 3, 512)])
+    return Compiled(cases)
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_every_size(run: Compiled, name: str) -> None:
+    outputs, inputs, padding = CONVS[name]
+    assert run.choices[f"{name}_group"].startswith("winograd")
+    w, bias, shift = random(outputs, 3, 3, inputs), random(outputs), random(outputs)
+    for image in IMAGES:
+        if image[1] + padding[0] + padding[2] >= 3 and image[2] + padding[1] + padding[3] >= 3:
+            x = random(*image, inputs)
+            close(run(name, x, shift), relu(conv2d(x, w, padding=padding) + bias) + shift)
+
+
+def test_accuracy_is_near_that_of_direct_summation(run: Compiled) -> None:
+    """The usual points 0, +-1, +-2 give errors of 1e-5 of the largest output here."""
+    x = relu(random(1, 12, 12, 512))
+    expected = conv2d(x, random(16, 3, 3, 512), padding=(1, 1, 1, 1))
+    assert np.abs(run("deep", x) - expected).max() < 4e-6 * np.abs(expected).max()
+
+
+def test_few_channels_are_convolved_directly() -> None:
+    n, h, w = dims("n h w")
+    mod = scheduled({"few": Case(_conv((1, 1, 1, 1)), [tensor(n, h, w, 8)], [random(16, 3, 3, 8)])})
+    assert "not winograd: fewer than 16 channels" in choices(mod)["few_group"]
