@@ -14,6 +14,7 @@ from .loops import product, sequence, static
 from .maps import emit_map
 from .program import Program, Stage, loads
 from .reading import read_program
+from .reciprocals import multiply_by_reciprocals
 from .reductions import emit_reduction
 
 __all__ = [
@@ -32,7 +33,9 @@ SCRATCH = "sod2.scratch"
 def reduced_program(func: PrimFunc) -> Program | None:
     """The function's stages after inlining, or None where they cannot be read."""
     program = read_program(func)
-    return None if program is None else keep_terms(fold_epilogues(inline_maps(program)))
+    if program is None:
+        return None
+    return multiply_by_reciprocals(keep_terms(fold_epilogues(inline_maps(program))))
 
 
 def schedule_stages(func: PrimFunc, traits: Traits) -> PrimFunc | None:
