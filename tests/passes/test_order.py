@@ -1,6 +1,6 @@
 """Execution orders: never a higher peak, and the lowest one where it can be enumerated."""
 
-# ruff: noqa: F841, SIM108 -- TVMScript is no Python
+# ruff: noqa: F841 -- TVMScript is no Python
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ class Allocation:
     first: int | None = None
     last: int | None = None
     kept_because: str | None = None  # why it cannot live in the arena
+    name: str = ""  # of the value it holds, which the program knows by another variable
 
     @property
     def span(self) -> Span:
@@ -95,6 +96,8 @@ class _Walk:
         else:
             self._use(self._aliases.used_by(value))
             self._aliases.bind_value(binding.var, value)
+            if isinstance(value, relax.Var) and value in self._by_var:
+                self._by_var[value].name = binding.var.name
             if self._aliases.is_allocation(value):
                 self._allocate(binding.var, value, position)
             if self._aliases.is_foreign(value):
@@ -115,6 +118,7 @@ class _Walk:
             position,
             self._arms,
             None if None in where or not known else point,
+            name=var.name,
         )
         if allocation.point is None:
             allocation.kept_because = "its dims are not known when it is allocated"
