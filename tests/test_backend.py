@@ -84,7 +84,8 @@ matrix = np.arange(15, dtype="float32").reshape(5, 3)
 bb = relax.BlockBuilder()
 with bb.function("main", [x]):
     with bb.dataflow():
-        out = bb.emit_output(bb.emit(relax.op.nn.relu(bb.emit(relax.op.matmul(x, relax.const(matrix))))))
+        product = bb.emit(relax.op.matmul(x, relax.const(matrix)))
+        out = bb.emit_output(relax.op.nn.relu(product))
     bb.emit_func_output(out)
 target = TARGET
 vm = relax.VirtualMachine(tvm.compile(bb.get(), target, relax_pipeline="sod2"), tvm.cpu())

@@ -114,7 +114,7 @@ def main(threads: int) -> int:
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width to respect
         console = Console(width=120)
-    path = fetch(MODEL)
+    path = fetch(MODEL, progress=console.print)
     start = time.perf_counter()
     recogniser = Recogniser(path, threads)
     console.print(f"built {path.name} in {time.perf_counter() - start:.1f} s, for every shape")
