@@ -16,7 +16,7 @@ from .loops import product
 from .polynomial import Polynomial, Polynomials, occurs
 from .program import Axis, loads
 
-__all__ = ["Memory", "Nest", "collapse", "offsets", "rename", "stride", "used_outside_loads"]
+__all__ = ["Memory", "Nest", "collapse", "collapse_shared", "offsets", "rename", "stride", "used_outside_loads"]
 
 
 @dataclass
@@ -145,29 +145,41 @@ def collapse(memory: Memory, nest: Nest, reduced: bool = False) -> Nest:
 
     Before: ``for i, j: y[i*m + j] = x[i*m + j]``. After: ``for f in range(n*m): y[f] = x[f]``.
     """
-    axes = list(nest.reduced if reduced else nest.axes)
+    return _collapse(memory, [nest], "reduced" if reduced else "axes", 0)[0]
+
+
+def collapse_shared(memory: Memory, nests: list[Nest]) -> list[Nest]:
+    """Join the axes that several nests share, all but the last of each, where it is right in all."""
+    return _collapse(memory, nests, "axes", 1)
+
+
+def _collapse(memory: Memory, nests: list[Nest], loops: str, own: int) -> list[Nest]:
+    """`own` is the number of innermost axes that are each nest's own."""
+
+    def change(shared: list[Axis], mapping: dict[int, Expr]) -> None:
+        for i, nest in enumerate(nests):
+            axes = getattr(nest, loops)
+            mine = axes[len(axes) - own :] if own else ()
+            nests[i] = rename(memory, nest, mapping, **{loops: (*shared, *mine)})
+
+    nests = list(nests)
+    axes = getattr(nests[0], loops)
+    axes = list(axes[: len(axes) - own])
     # A run of one step is no loop.
-    mapping = {hash(a.var): tirx.IntImm("int64", 0) for a in axes if _is_one(a.extent)}
-    kept = [a for a in axes if not _is_one(a.extent)]
-    field_name = "reduced" if reduced else "axes"
-    if mapping:
-        nest = rename(memory, nest, mapping, **{field_name: tuple(kept)})
-    position = len(kept) - 1
-    while position > 0:
-        outer, inner = kept[position - 1], kept[position]
-        if _joins(memory, nest, outer, inner):
+    ones = {hash(a.var): tirx.IntImm("int64", 0) for a in axes if _is_one(a.extent)}
+    axes = [a for a in axes if not _is_one(a.extent)]
+    if ones:
+        change(axes, ones)
+    for position in range(len(axes) - 1, 0, -1):
+        outer, inner = axes[position - 1], axes[position]
+        if all(_joins(memory, nest, outer, inner) for nest in nests):
             var = Var(f"{outer.var.name}_{inner.var.name}"[:24], "int64")
             extent = product([outer.extent, inner.extent])
             memory.polynomials.set_range(var, extent)
-            kept[position - 1 : position + 1] = [Axis(var, extent)]
-            nest = rename(
-                memory,
-                nest,
-                {hash(outer.var): tirx.IntImm("int64", 0), hash(inner.var): var},
-                **{field_name: tuple(kept)},
-            )
-        position -= 1
-    return nest
+            axes[position - 1 : position + 1] = [Axis(var, extent)]
+            zero = tirx.IntImm("int64", 0)
+            change(axes, {hash(outer.var): zero, hash(inner.var): var})
+    return nests
 
 
 def _joins(memory: Memory, nest: Nest, outer: Axis, inner: Axis) -> bool:

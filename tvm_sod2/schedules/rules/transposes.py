@@ -8,7 +8,7 @@ are written twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tvm_ffi
 from tvm import tirx
@@ -20,22 +20,22 @@ from .cost import weight
 from .loops import bind, ceil_div, decode, fork, i64, product, sequence, serial, static, vector
 from .program import Axis, loads
 
-__all__ = ["emit_transposed"]
+__all__ = ["crossed_axis", "emit_transposed"]
 
 _TILE_BYTES = 512  # constant buffers of 1024 bytes and more leave the stack
 
 
 def emit_transposed(
-    memory: Memory, nest: Nest, parallel: bool, plain: Callable[[], Stmt]
+    memory: Memory, nest: Nest, parallel: bool, plain: Stmt
 ) -> Stmt | None:
     """Tiled loops for a map whose last axis is contiguous in the store; None where no load needs it.
 
-    `plain` makes the loops to use at run time where an axis is shorter than a tile.
+    `plain` is what to run where an axis is shorter than a tile.
     """
     if nest.in_place or len(nest.axes) < 2:
         return None
     along = nest.axes[-1]
-    across = _crossed_axis(memory, nest)
+    across = crossed_axis(memory, nest)
     if across is None:
         return None
     crossed = [
@@ -55,10 +55,10 @@ def emit_transposed(
     if not conditions:
         return tiled
     condition = conditions[0] if len(conditions) == 1 else tirx.And(*conditions)
-    return tirx.IfThenElse(condition, tiled, plain())
+    return tirx.IfThenElse(condition, tiled, plain)
 
 
-def _crossed_axis(memory: Memory, nest: Nest) -> Axis | None:
+def crossed_axis(memory: Memory, nest: Nest) -> Axis | None:
     """The one axis along which the loads are contiguous that are not along the last axis."""
     along = nest.axes[-1]
     found: Axis | None = None
