@@ -7,12 +7,12 @@ from tvm import relax
 
 from tvm_sod2.op_classes.fact import Fact, entries
 from tvm_sod2.op_classes.row import Agreement
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic, Entry, as_expr
 
 
 def tensor_type(dims: list[Entry], like: relax.TensorType) -> relax.TensorType:
     """A tensor type with these dims and the dtype of `like`."""
-    return relax.TensorType([_dim(d) for d in dims], like.dtype)
+    return relax.TensorType([as_expr(d) for d in dims], like.dtype)
 
 
 def broadcast(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:
@@ -93,6 +93,12 @@ def concat_agreements(
     ]
 
 
+def nonzero(_call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> list[Entry] | None:
+    """One row per axis of the input; how many columns, only the run knows."""
+    rank = facts[0].ty.ndim
+    return None if rank < 0 else [rank, None]
+
+
 def reshape_agreements(
     call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
 ) -> list[Agreement]:
@@ -126,7 +132,3 @@ def matmul_agreements(
 def _representative(column: list[Entry]) -> Entry:
     """One dim to stand for equal ones: an int when there is one."""
     return next((d for d in column if isinstance(d, int)), column[0])
-
-
-def _dim(entry: Entry) -> tvm.ir.Expr:
-    return tvm.tirx.const(entry, "int64") if isinstance(entry, int) else entry

@@ -48,7 +48,7 @@ class Arithmetic:
             return False
         if isinstance(a, int) and isinstance(b, int):
             return a == b
-        return bool(self.analyzer.can_prove_equal(_expr(a), _expr(b)))
+        return bool(self.analyzer.can_prove_equal(as_expr(a), as_expr(b)))
 
     def differ(self, a: Entry, b: Entry) -> bool:
         """Whether a != b for all values of the symbols."""
@@ -56,7 +56,7 @@ class Arithmetic:
             return False
         if isinstance(a, int) and isinstance(b, int):
             return a != b
-        return bool(self.analyzer.can_prove(tirx.NE(_expr(a), _expr(b))))
+        return bool(self.analyzer.can_prove(tirx.NE(as_expr(a), as_expr(b))))
 
     def add(self, a: Entry, b: Entry) -> Entry:
         return self._apply(lambda x, y: x + y, a, b)
@@ -129,7 +129,7 @@ class Arithmetic:
             return None
         if _ints(a, b):
             return int(relation(a, b))
-        x, y = _expr(a), _expr(b)
+        x, y = as_expr(a), as_expr(b)
         if self.analyzer.can_prove(relation(x, y)):
             return 1
         if self.analyzer.can_prove(tirx.Not(relation(x, y))):
@@ -142,7 +142,13 @@ class Arithmetic:
             return a if condition else b
         if a is None or b is None or condition is None:
             return None
-        return a if self.equal(a, b) else tirx.Select(condition, _expr(a), _expr(b))
+        if self.equal(a, b):
+            return a
+        if isinstance(condition, tirx.EQ) and isinstance(condition.b, tirx.IntImm):
+            there = substitute_part(b, condition.a, int(condition.b))
+            if self.equal(self.simplify(there), a):
+                return b
+        return tirx.Select(condition, as_expr(a), as_expr(b))
 
     def both(self, a: Entry, b: Entry) -> Entry:
         """Logical and of two conditions."""
@@ -167,7 +173,7 @@ class Arithmetic:
             return None
         if _ints(a, b):
             return self.simplify(operation(tirx.const(a, "int64"), tirx.const(b, "int64")))
-        return self.simplify(operation(_expr(a), _expr(b)))
+        return self.simplify(operation(as_expr(a), as_expr(b)))
 
 
 def symbols_of(expr: tvm.ir.Expr) -> list[tvm.ir.Var]:
@@ -177,11 +183,28 @@ def symbols_of(expr: tvm.ir.Expr) -> list[tvm.ir.Var]:
     return found
 
 
+def substitute_part(entry: Entry, part: tvm.ir.Expr, value: int) -> Entry:
+    """The entry with every occurrence of the expression `part` replaced by a constant."""
+    if entry is None or isinstance(entry, int):
+        return entry
+    constant = tirx.const(value, "int64")
+    if isinstance(part, tvm.ir.Var):
+        return tvm_ffi.structural_map(
+            entry, (tvm.ir.Var, lambda v: constant if v.same_as(part) else v)
+        )
+    return tvm_ffi.structural_map(
+        entry,
+        (tvm.ir.Expr, lambda e: constant if tvm_ffi.structural_equal(e, part) else e),
+        order="pre",
+    )
+
+
 def _ints(a: Entry, b: Entry) -> bool:
     return isinstance(a, int) and isinstance(b, int)
 
 
-def _expr(entry: Entry) -> tvm.ir.Expr:
+def as_expr(entry: Entry) -> tvm.ir.Expr:
+    """The entry as a TIR expression."""
     return tirx.const(entry, "int64") if isinstance(entry, int) else entry
 
 
@@ -221,5 +244,5 @@ def _cancel(arithmetic: Arithmetic, a: Entry, b: Entry) -> tuple[Entry, Entry]:
 def _product(scale: int, factors: list[tvm.ir.Expr]) -> Entry:
     result: Entry = scale
     for factor in factors:
-        result = factor if _ints(result, 1) and result == 1 else _expr(result) * factor
+        result = factor if _ints(result, 1) and result == 1 else as_expr(result) * factor
     return result

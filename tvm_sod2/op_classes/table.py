@@ -224,7 +224,7 @@ ROWS: dict[str, Row] = {
     "relax.eye_like": Row(_ISDO, _EXPAND),
     "relax.arange": Row(_ISVDOS, _EXPAND, shape_inputs=(0, 1, 2), value=values.arange),
     # Execution-determined.
-    "relax.nonzero": Row(_EDO, _MANY),
+    "relax.nonzero": Row(_EDO, _MANY, dims=shapes.nonzero),
     "relax.unique": Row(_EDO, _MANY),
     "relax.vision.non_max_suppression": Row(_EDO, _MANY),
     "relax.vision.all_class_non_max_suppression": Row(_EDO, _MANY),

@@ -13,10 +13,11 @@ from __future__ import annotations
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax, tirx
+from tvm import relax
 
 from tvm_sod2.op_classes import Agreement, Fact
 from tvm_sod2.op_classes.shapes import tensor_type
+from tvm_sod2.op_classes.symbolic import as_expr
 from tvm_sod2.passes.mutate import map_functions
 from tvm_sod2.passes.rdp import FunctionFacts, propagate
 
@@ -97,14 +98,14 @@ class _Folder(relax.PyExprMutator):
         assert fact.value is not None
         known = list(fact.value.flat)
         if isinstance(fact.ty, relax.ShapeType):
-            return relax.ShapeExpr([_expr(entry) for entry in known])
+            return relax.ShapeExpr([as_expr(entry) for entry in known])
         dtype = str(fact.ty.dtype)
         if all(isinstance(entry, int) for entry in known):
             data = np.array(known, dtype=dtype).reshape(fact.value.shape)
             return relax.const(data, dtype)
         if dtype != "int64" or fact.value.ndim != 1:
             return call  # Dead where it served a shape; real data otherwise.
-        return relax.op.shape_to_tensor(relax.ShapeExpr([_expr(entry) for entry in known]))
+        return relax.op.shape_to_tensor(relax.ShapeExpr([as_expr(entry) for entry in known]))
 
     def _refined(self, call: relax.Call, agreements: list[Agreement]) -> relax.Call:
         """The call with its arguments' dims stated to be what the operator needs them to be."""
@@ -117,12 +118,8 @@ class _Folder(relax.PyExprMutator):
                 continue
             for agreement in agreements:
                 if agreement.argument == index:
-                    dims[agreement.axis] = _expr(agreement.expected)
+                    dims[agreement.axis] = as_expr(agreement.expected)
             wanted = tensor_type(dims, argument.ty)
             arguments[index] = self.builder_.match_cast(argument, wanted)
         new_args = [relax.Tuple(arguments)] if in_tuple else arguments
         return relax.Call(call.op, new_args, call.attrs, call.ty_args)
-
-
-def _expr(entry: object) -> tvm.ir.Expr:
-    return tirx.const(entry, "int64") if isinstance(entry, int) else entry

@@ -4,18 +4,24 @@
 
 The dims of main are abstracted: `x: ((h + 1) // 2, w // 4, 64)` enters the group as `(a, b, 64)`.
 So kernels are free of main's expressions, and equal groups of different layers are one kernel.
-Scalars that are no dim of an operand (a slice's end, a resize's size) become scalar parameters.
+Scalars that are no dim of an operand (a slice's end, a resize's size) become scalar parameters;
+between `fuse` and `bind_scalars` a call passes symbols for them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.passes.fusion_plan import SameDims, is_cast, is_view, plan_groups
+from tvm_sod2.passes.mutate import map_functions
 
 MAX_NAME = 60
+SCALARS = "sod2.scalars"
+"""Function attribute between `fuse` and `bind_scalars`: list of [symbol, its expression]."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="FuseByMappingType")
@@ -24,8 +30,27 @@ def fuse(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     mutator = _Fuser(mod)
     for gvar, func in mod.functions_items():
         if isinstance(func, relax.Function):
-            mutator.builder_.update_func(gvar, mutator.visit_expr(func))
+            mutator.scalars = {}
+            func = mutator.visit_expr(func)
+            if mutator.scalars:
+                func = func.with_attr(SCALARS, list(map(list, mutator.scalars.items())))
+            mutator.builder_.update_func(gvar, func)
     return mutator.builder_.get()
+
+
+@tvm.transform.module_pass(opt_level=0, name="BindScalars")
+def bind_scalars(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Put back the expressions that `fuse` named for FuseTIR, which runs between the two."""
+    return map_functions(mod, _with_scalars)
+
+
+def _with_scalars(func: relax.Function) -> relax.Function:
+    if func.attrs is None or SCALARS not in func.attrs:
+        return func
+    values = dict(map(tuple, func.attrs[SCALARS]))
+    return tvm_ffi.structural_map(
+        func.without_attr(SCALARS), (tvm.ir.Var, lambda v: values.get(v, v))
+    )
 
 
 @relax.expr_functor.mutator
@@ -35,6 +60,7 @@ class _Fuser(relax.PyExprMutator):
         self.groups: dict[tvm.ir.Var, list[relax.Binding]] = {}
         self.skipped: set[tvm.ir.Var] = set()
         self.same = SameDims([])
+        self.scalars: dict[tvm.ir.Var, tvm.ir.Expr] = {}
 
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
         self._plan(block)
@@ -43,6 +69,14 @@ class _Fuser(relax.PyExprMutator):
     def visit_binding_block_(self, block: relax.BindingBlock) -> relax.BindingBlock:
         self._plan(block)
         return super().visit_binding_block_(block)
+
+    def _named(self, value: tvm.ir.Expr) -> tvm.ir.Var:
+        """A plain symbol for a scalar argument: FuseTIR takes no expression there."""
+        if isinstance(value, tvm.ir.Var):
+            return value
+        symbol = tirx.Var(f"scalar_{len(self.scalars)}", "int64")
+        self.scalars[symbol] = value
+        return symbol
 
     def _plan(self, block: relax.BindingBlock) -> None:
         self.same = SameDims(block.bindings)
@@ -62,29 +96,44 @@ class _Fuser(relax.PyExprMutator):
         if members is None:
             super().visit_var_binding_(binding)
             return
+        if len(members) == 1 and is_view(binding.value):
+            super().visit_var_binding_(relax.VarBinding(binding.var, _view(binding)))
+            return
         value = self._outlined(members)
         if value is not None:
-            super().visit_var_binding_(relax.VarBinding(binding.var, value))
+            self._emit(binding.var, value)
             return
         for member in members:  # Inference cannot follow the whole: one kernel per operator.
             if is_cast(member):
                 super().visit_match_cast_(member)
             else:
                 alone = self._outlined([member])
-                kernel = member.value if alone is None else alone
-                super().visit_var_binding_(relax.VarBinding(member.var, kernel))
+                assert alone is not None, "an operator alone keeps the dims it has in main"
+                self._emit(member.var, alone)
+
+    def _emit(self, var: tvm.ir.Var, value: relax.Call) -> None:
+        """Bind a call of a group to a result of the type that the operators had.
+
+        From the group's signature inference cannot see a dim that comes from a scalar parameter,
+        and it gives a dim that a cast renamed inside its old name.
+        """
+        call = relax.Call(value.op, [self.visit_expr(argument) for argument in value.args])
+        relax.expr._update_type(call, var.ty)
+        super().visit_var_binding_(relax.VarBinding(var, call))
 
     def _outlined(self, members: list[relax.Binding]) -> relax.Call | None:
         """A call of the group's function, or None where its types would lose their dims."""
-        if len(members) == 1 and is_view(members[0].value):
-            shape = relax.ShapeExpr(members[0].var.ty.shape.values)
-            return relax.op.reshape(members[0].value.args[0], shape)
         for abstract in (True, False):
-            body = _GroupFunction(members, _Dims(abstract, self.same))
+            body = _GroupFunction(members, _Dims(abstract, self.same), self._named)
             if body.function is not None:
                 gvar = self.builder_.add_func(body.function, body.name)
                 return relax.Call(gvar, body.arguments)
         return None
+
+
+def _view(binding: relax.VarBinding) -> relax.Call:
+    """Any operator that only gives a new shape, as a reshape."""
+    return relax.op.reshape(binding.value.args[0], relax.ShapeExpr(binding.var.ty.shape.values))
 
 
 class _GroupFunction:
@@ -94,12 +143,18 @@ class _GroupFunction:
     main that are provably equal there have become two symbols.
     """
 
-    def __init__(self, members: list[relax.Binding], dims: _Dims) -> None:
+    def __init__(
+        self,
+        members: list[relax.Binding],
+        dims: _Dims,
+        named: Callable[[tvm.ir.Expr], tvm.ir.Var],
+    ) -> None:
         operators = [m.value.op.name.rsplit(".", 1)[-1] for m in members if not is_cast(m)]
         self.name = "_".join(["fused" if len(members) > 1 else "op", *operators])[:MAX_NAME]
         self.arguments: list[tvm.ir.Expr] = []
         self.params: list[tvm.ir.Var] = []
         self.dims = dims
+        self.named = named
         self._inner: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self._infer = relax.BlockBuilder()
         self.function = self._build(members)
@@ -121,12 +176,10 @@ class _GroupFunction:
                 var = relax.Var(member.var.name, call.ty)
             self._inner[member.var] = var
             bindings.append(relax.VarBinding(var, call))
-        for symbol, value in self.dims.scalars(self.params).items():
-            # FuseTIR takes a plain symbol in a shape only, and an expression as a scalar only.
-            plain = isinstance(value, tvm.ir.Var)
-            shape = relax.Var(symbol.name, relax.ShapeType([symbol]))
-            self.params.append(shape if plain else symbol)
-            self.arguments.append(relax.ShapeExpr([value]) if plain else value)
+        scalars = self.dims.scalars(self.params)
+        if scalars:
+            self.params.append(relax.Var("scalars", relax.ShapeType(list(scalars))))
+            self.arguments.append(relax.ShapeExpr([self.named(v) for v in scalars.values()]))
         output = bindings[-1].var
         body = relax.SeqExpr([relax.DataflowBlock(bindings)], output)
         body = self._infer.normalize(body)

@@ -7,6 +7,7 @@ own inference is asked, on arguments whose types carry the facts found so far.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass, field, replace
 
 import tvm
@@ -18,17 +19,10 @@ from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
 from tvm_sod2.op_classes.fact import entries, tracks
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import Entry, symbols_of
+from tvm_sod2.op_classes.symbolic import Entry, as_expr
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
+from tvm_sod2.passes.constraints import Constraint, Constraints
 from tvm_sod2.passes.names import Names
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """A condition over input dims that the model needs, and what to say when it does not hold."""
-
-    condition: tvm.ir.Expr
-    message: str
 
 
 @dataclass
@@ -77,8 +71,8 @@ class _Solver:
         self.names = Names(func)
         self.arithmetic = Arithmetic()
         self.defined: set[tvm.ir.Var] = set()
-        self.equalities: list[tuple[tvm.ir.Expr, Entry]] = []
-        self.nacs: set[tvm.ir.Var] = set()  # stand-ins for dims of which nothing is known
+        self.nacs: dict[tvm.ir.Var, str] = {}  # stand-ins for dims of which nothing is known
+        self.needs = Constraints(self.arithmetic, ChainMap(self.result.origins, self.nacs))
         self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self.builder = relax.BlockBuilder()
         bounds = dim_bounds(func)
@@ -88,7 +82,7 @@ class _Solver:
         for parameter in func.params:
             self._set(parameter, fact_of_type(parameter.ty))
         self._sequence(func.body)
-        self._drop_implied()
+        self.result.constraints = self.needs.essential()
 
     # Bindings.
 
@@ -115,7 +109,7 @@ class _Solver:
 
     def _match_cast(self, binding: relax.MatchCast) -> None:
         """Unify the pattern's dims with the dims found for the value."""
-        known, pattern = self._fact(binding.value), fact_of_type(binding.ty)
+        known, pattern = self._bound(binding.var, binding.value), fact_of_type(binding.ty)
         self._unify(pattern, known, binding)
         refined = fact_of_type(self.result.substitute(binding.ty))
         keeps_entries = isinstance(refined.ty, relax.TensorType) and known.value is not None
@@ -141,7 +135,7 @@ class _Solver:
                 wanted = entries([self.result.substitute(expected)])[0]
                 if not self.arithmetic.equal(entry, wanted):
                     where = f"{self.names.node(binding.var)}: dim {axis} of {self._source(binding)}"
-                    self._require(entry, wanted, where)
+                    self.needs.equal(entry, wanted, where)
 
     def _define(self, symbol: tvm.ir.Var, entry: Entry, producer: str) -> None:
         """Bind a fresh symbol to what was found for it, or note who determines it at run time."""
@@ -150,7 +144,7 @@ class _Solver:
             self.arithmetic.bind(symbol)
             self.result.origins[symbol] = producer
         else:
-            self.result.symbols[symbol] = _expr(self.arithmetic.simplify(entry))
+            self.result.symbols[symbol] = as_expr(self.arithmetic.simplify(entry))
 
     def _not_zero(self, entry: Entry, binding: relax.MatchCast) -> Entry:
         """A dim `c if d == 0 else d` is d, and d must not be 0.
@@ -165,7 +159,9 @@ class _Solver:
         if not zero or not self.arithmetic.equal(entry.condition.a, dim):
             return entry
         message = f"{self._producer(binding)}: a dim of the new shape is {to_python(dim)}"
-        self._constrain(tirx.NE(dim, tirx.const(0, "int64")), f"{message}, which must not be 0")
+        self.needs.condition(
+            tirx.NE(dim, tirx.const(0, "int64")), f"{message}, which must not be 0"
+        )
         return dim
 
     def _source(self, binding: relax.MatchCast) -> str:
@@ -230,11 +226,10 @@ class _Solver:
             return self.result.substitute(expr)
         return expr
 
-    # Constraints.
-
     def _agree(
         self, var: tvm.ir.Var, call: relax.Call, typed: relax.Call, facts: list[Fact], rule: Row
     ) -> None:
+        """Take note of the dims that an operator forces to be equal."""
         if rule.agree is None:
             return
         found = rule.agree(typed, facts, self.arithmetic)
@@ -242,52 +237,8 @@ class _Solver:
             where = f"dim {agreement.axis} of {self.names.argument(call, agreement.argument)}"
             if agreement.axis < 0:
                 where = "number of elements in the new shape"
-            self._require(agreement.dim, agreement.expected, f"{self.names.node(var)}: {where}")
+            self.needs.equal(agreement.dim, agreement.expected, f"{self.names.node(var)}: {where}")
         self.result.agreements[var] = [a for a in found if a.axis >= 0]
-
-    def _require(self, dim: Entry, expected: Entry, where: str) -> None:
-        """Record `dim == expected`; refuse at once where no input can satisfy it."""
-        dim, expected = self._given(dim), self._given(expected)
-        if self.arithmetic.equal(dim, expected):
-            return
-        message = f"{where} is {_text(dim)}, expected {_text(expected)}"
-        if self.arithmetic.differ(dim, expected):
-            raise ShapeError(message)
-        if isinstance(dim, int):
-            dim, expected = expected, dim
-        if self._constrain(tirx.EQ(dim, _expr(expected)), message):
-            self.equalities.append((dim, expected))
-
-    def _constrain(self, condition: tvm.ir.Expr, message: str) -> bool:
-        """Record the condition for the check at entry, unless it needs what only the run knows."""
-        run_time = {**self.result.origins, **dict.fromkeys(self.nacs)}
-        if any(symbol in run_time for symbol in symbols_of(condition)):
-            return False
-        self.result.constraints.append(Constraint(condition, message))
-        return True
-
-    def _given(self, entry: Entry) -> Entry:
-        """The entry under the equalities that the check at entry will have made sure of."""
-        if isinstance(entry, int):
-            return entry
-        for dim, expected in self.equalities:
-            if isinstance(expected, int) and not isinstance(entry, int):
-                entry = self.arithmetic.simplify(_replaced(entry, dim, expected))
-        return entry
-
-    def _drop_implied(self) -> None:
-        """Remove conditions that follow from the equalities found after them."""
-        stated = [tirx.EQ(dim, _expr(expected)) for dim, expected in self.equalities]
-        self.result.constraints = [
-            c
-            for c in self.result.constraints
-            if any(tvm_ffi.structural_equal(c.condition, s) for s in stated if _pins(s))
-            or not self._follows(c.condition)
-        ]
-
-    def _follows(self, condition: tvm.ir.Expr) -> bool:
-        given = self._given(condition)
-        return isinstance(given, int) and bool(given)
 
     # The lattice.
 
@@ -319,7 +270,7 @@ class _Solver:
         if dim is not None:
             return dim
         stand_in = tirx.Var("nac", "int64")
-        self.nacs.add(stand_in)
+        self.nacs[stand_in] = "nac"
         self.arithmetic.bind(stand_in)
         return stand_in
 
@@ -330,7 +281,7 @@ class _Solver:
         fact = Fact(ty)
         if fact.dims is None:
             return ty
-        dims = [_expr(self.arithmetic.simplify(d)) for d in entries(fact.dims)]
+        dims = [as_expr(self.arithmetic.simplify(d)) for d in entries(fact.dims)]
         return relax.ShapeType(dims) if isinstance(ty, relax.ShapeType) else tensor_type(dims, ty)
 
 
@@ -352,25 +303,3 @@ def _constant_entries(constant: tvm.ir.GenericConst) -> object:
     if not tracks(str(data.dtype), data.size):
         return None
     return entries([int(x) if float(x).is_integer() else None for x in data.flat], data.shape)
-
-
-def _expr(entry: Entry) -> tvm.ir.Expr:
-    return tirx.const(entry, "int64") if isinstance(entry, int) else entry
-
-
-def _replaced(expr: tvm.ir.Expr, part: tvm.ir.Expr, by: int) -> tvm.ir.Expr:
-    constant = tirx.const(by, "int64")
-    return tvm_ffi.structural_map(
-        expr,
-        (tvm.ir.Expr, lambda e: constant if tvm_ffi.structural_equal(e, part) else e),
-        order="pre",
-    )
-
-
-def _pins(condition: tvm.ir.Expr) -> bool:
-    """Whether the condition sets an expression to a constant."""
-    return isinstance(condition, tirx.EQ) and isinstance(condition.b, tirx.IntImm)
-
-
-def _text(entry: Entry) -> str:
-    return str(entry) if isinstance(entry, int) else to_python(entry)
