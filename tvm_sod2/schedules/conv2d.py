@@ -20,7 +20,15 @@ from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.gemm import kernel_matrix
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.kernel import (
+    Code,
+    EvenBlocks,
+    Kernel,
+    Refusal,
+    i64,
+    lowered,
+    ramp,
+)
 from tvm_sod2.schedules.microkernel import (
     Panels,
     Registers,
@@ -76,30 +84,26 @@ def windows(group: Group, kernel: dict[str, int]) -> tuple[Window, Window]:
     )
 
 
-@dataclass(frozen=True)
 class Blocks:
-    """An output row cut into single border pixels and blocks of interior pixels."""
+    """An output row of `out` pixels cut into single border pixels and blocks of interior ones.
 
-    left: Any
-    inside: Any
-    count: Any
-    high: Any
+    Interior pixels are those in [low, high); blocks are numbered from left to right.
+    """
 
-    @staticmethod
-    def cut(code: Code, low: Any, high: Any, out: Any, rows: int) -> Blocks:
-        inside = code.slot((high - low + i64(rows - 1)) // i64(rows), "inside")
-        return Blocks(low, inside, low + inside + out - high, high)
+    def __init__(self, code: Code, low: Any, high: Any, out: Any, most: int) -> None:
+        self.code, self.low, self.high = code, low, high
+        self.interior = EvenBlocks(code, high - low, most)
+        self.count = code.slot(low + self.interior.count + out - high, "blocks")
 
-    def locate(self, code: Code, block: Any, rows: int) -> tuple[Any, Any, Any]:
-        """First pixel, number of pixels and whether it is inside, for a block's number."""
-        inner = code.slot(block - self.left, "inner")
-        inside = tirx.all(inner >= i64(0), inner < self.inside)
-        start = self.left + inner * i64(rows)
-        after = self.high + inner - self.inside
-        edge = tirx.Select(inner < i64(0), block, after)
-        first = code.slot(tirx.Select(inside, start, edge), "first")
-        count = tirx.Select(inside, tirx.min(self.high - first, i64(rows)), i64(1))
-        return first, code.slot(count, "pixels"), inside
+    def locate(self, block: Any) -> tuple[Any, Any, Any]:
+        """First pixel, number of pixels and whether they are interior."""
+        code, inside = self.code, self.interior.count
+        inner = code.slot(block - self.low, "inner")
+        start, size = self.interior.locate(inner)
+        interior = tirx.all(inner >= i64(0), inner < inside)
+        edge = tirx.Select(inner < i64(0), block, self.high + inner - inside)
+        first = code.slot(tirx.Select(interior, self.low + start, edge), "pixel")
+        return first, code.slot(tirx.Select(interior, size, i64(1)), "pixels"), interior
 
 
 def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
@@ -128,10 +132,10 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
         top = code.slot(vertical.start(oh), "top")
         kh_first, kh_count = vertical.taps(code, top, height, "kh")
         low, high = horizontal.interior(code, width, out_w, "ow")
-        blocks = Blocks.cut(code, low, high, out_w, shape.rows)
+        blocks = Blocks(code, low, high, out_w, shape.rows)
         tile = Tile(code, shape)
         with code.loop(blocks.count, "block") as block:
-            first, pixels, inside = blocks.locate(code, block, shape.rows)
+            first, pixels, inside = blocks.locate(block)
             left = code.slot(horizontal.start(first), "left")
 
             def run(registers: Registers, kw: Any, length: Any) -> None:

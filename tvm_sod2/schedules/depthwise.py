@@ -85,10 +85,10 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
         top = code.slot(vertical.start(oh), "top")
         kh_first, kh_count = vertical.taps(code, top, height, "kh")
         low, high = horizontal.interior(code, width, out_w, "ow")
-        blocks = Blocks.cut(code, low, high, out_w, shape.rows)
+        blocks = Blocks(code, low, high, out_w, shape.rows)
         tile = Tile(code, shape)
         with code.loop(blocks.count, "block") as block:
-            first, pixels, inside = blocks.locate(code, block, shape.rows)
+            first, pixels, inside = blocks.locate(block)
             left = code.slot(horizontal.start(first), "left")
 
             def tap(sums: _Sums, kh: Any, kw: Any) -> None:

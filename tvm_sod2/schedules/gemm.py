@@ -16,7 +16,16 @@ from tvm import tirx
 from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp, unravel
+from tvm_sod2.schedules.kernel import (
+    Code,
+    EvenBlocks,
+    Kernel,
+    Refusal,
+    i64,
+    lowered,
+    ramp,
+    unravel,
+)
 from tvm_sod2.schedules.microkernel import (
     Panels,
     Registers,
@@ -89,11 +98,10 @@ def _emit(
     m = product(lead)
     linear = group.row_linear()
     code = Code()
-    blocks = (m + i64(shape.rows - 1)) // i64(shape.rows)
-    with code.loop(blocks * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
-        first = code.slot(t // i64(panels.count) * i64(shape.rows), "first")
+    blocks = EvenBlocks(code, m, shape.rows)
+    with code.loop(blocks.count * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
+        first, rows = blocks.locate(t // i64(panels.count))
         panel = code.slot(t % i64(panels.count), "panel")
-        rows = code.slot(tirx.min(m - first, i64(shape.rows)), "rows")
         tile = Tile(code, shape)
 
         def fill(vectors: Widths, count: int) -> None:

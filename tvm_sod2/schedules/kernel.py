@@ -172,3 +172,24 @@ def unravel(code: Code, number: Any, dims: Sequence[Any]) -> list[Any]:
         index.append(code.slot(number % dims[axis], f"at{axis}"))
         number = code.slot(number // dims[axis], f"rest{axis}")
     return [code.slot(number, "at0"), *reversed(index)] if dims else []
+
+
+class EvenBlocks:
+    """`total` cut into the fewest blocks of at most `most`, as even as can be.
+
+    13 rows in tiles of 12 are 7 and 6 rows, not 12 and one slow one. Make it outside of the loop
+    over blocks: it divides.
+    """
+
+    def __init__(self, code: Code, total: Any, most: int) -> None:
+        self.code = code
+        self.count = code.slot((total + i64(most - 1)) // i64(most), "count")
+        divisor = code.slot(tirx.max(self.count, i64(1)), "divisor")
+        self.size = code.slot(total // divisor, "size")
+        self.longer = code.slot(total - self.size * divisor, "longer")
+
+    def locate(self, block: Any) -> tuple[Any, Any]:
+        """Start and size of a block."""
+        first = self.code.slot(block * self.size + tirx.min(block, self.longer), "first")
+        more = tirx.Select(block < self.longer, i64(1), i64(0))
+        return first, self.code.slot(self.size + more, "rows")

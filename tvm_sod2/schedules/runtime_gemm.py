@@ -17,7 +17,16 @@ from tvm import tirx
 from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp, unravel
+from tvm_sod2.schedules.kernel import (
+    Code,
+    EvenBlocks,
+    Kernel,
+    Refusal,
+    i64,
+    lowered,
+    ramp,
+    unravel,
+)
 from tvm_sod2.schedules.legalize import broadcast_index
 from tvm_sod2.schedules.microkernel import Registers, Shape, Tile, by_rows, product
 from tvm_sod2.schedules.traits import Traits
@@ -47,16 +56,15 @@ def _emit_width(code: Code, group: Group, shape: Shape) -> None:
     a, b = group.inputs
     *batch, m, n = group.output.shape
     k = a.shape[-1]
-    blocks = (m + i64(shape.rows - 1)) // i64(shape.rows)
+    blocks = EvenBlocks(code, m, shape.rows)
     panels = (n + i64(shape.columns - 1)) // i64(shape.columns)
-    with code.loop(product(batch) * blocks * panels, "t", ForKind.PARALLEL) as t, code.bank():
+    with code.loop(product(batch) * blocks.count * panels, "t", ForKind.PARALLEL) as t, code.bank():
         start = code.slot(
             tirx.min(t % panels * i64(shape.columns), n - i64(shape.columns)), "start"
         )
         block = code.slot(t // panels, "block")
-        first = code.slot(block % blocks * i64(shape.rows), "first")
-        rows = code.slot(tirx.min(m - first, i64(shape.rows)), "rows")
-        at = unravel(code, block // blocks, batch)
+        first, rows = blocks.locate(block % blocks.count)
+        at = unravel(code, block // blocks.count, batch)
         at_a = broadcast_index(list(a.shape)[:-2], at)
         at_b = broadcast_index(list(b.shape)[:-2], at)
         tile = Tile(code, shape)

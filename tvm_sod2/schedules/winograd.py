@@ -20,7 +20,17 @@ from tvm import tirx
 from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, f32, i64, lowered, ramp, splat
+from tvm_sod2.schedules.kernel import (
+    Code,
+    EvenBlocks,
+    Kernel,
+    Refusal,
+    f32,
+    i64,
+    lowered,
+    ramp,
+    splat,
+)
 from tvm_sod2.schedules.microkernel import (
     Panels,
     Registers,
@@ -104,10 +114,9 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
     code = Code()
     down = (out_h + i64(OUT - 1)) // i64(OUT)
     across = (out_w + i64(OUT - 1)) // i64(OUT)
-    blocks = (down * across + i64(shape.rows - 1)) // i64(shape.rows)
-    with code.loop(batch * blocks, "t", ForKind.PARALLEL) as t, code.bank():
-        tiles = code.slot(down * across, "tiles")
-        first = code.slot(t % blocks * i64(shape.rows), "first")
+    blocks = EvenBlocks(code, down * across, shape.rows)
+    with code.loop(batch * blocks.count, "t", ForKind.PARALLEL) as t, code.bank():
+        first, rows = blocks.locate(t % blocks.count)
         task = _Task(
             code,
             group,
@@ -118,9 +127,9 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
             code.buffer(POINTS * shape.rows * panels.count * shape.columns, "products"),
             code.buffer(POINTS * shape.lanes, "patch"),
             (int(attrs["padding"][0]), int(attrs["padding"][1])),
-            code.slot(t // blocks, "n"),
+            code.slot(t // blocks.count, "n"),
             first,
-            code.slot(tirx.min(tiles - first, i64(shape.rows)), "rows"),
+            rows,
             code.slot(across, "across"),
         )
         _transform_inputs(task, x, depth)
