@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 from tvm.target import Target
 
+from tvm_sod2 import errors
 from tvm_sod2.errors import BuildError
 from tvm_sod2.metadata import emit_metadata, record_signature
 from tvm_sod2.passes.bounds import with_bounds
@@ -32,6 +34,11 @@ from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.schedules.schedule import ScheduleKernels
 from tvm_sod2.schedules.traits import Traits, host_target
+
+# An error raised inside a pass crosses C++, which gives it back as the class known by its name.
+for _name, _error in vars(errors).items():
+    if isinstance(_error, type) and issubclass(_error, errors.Sod2Error):
+        tvm_ffi.register_error(_name, _error)
 
 Progress = Callable[[str, int, int], None]
 """Called before each phase with its name, its number from 0, and how many there are."""
@@ -76,7 +83,7 @@ def phases(target: Target) -> list[Phase]:
         Phase("fuse", [fuse, *legalize_passes()]),
         Phase("schedules", [ScheduleKernels(traits)]),
         Phase("order", [OrderForMemory()]),
-        Phase("memory and lower", [emit_metadata, *lower_to_vm(target)]),
+        Phase("memory and lower", [*lower_to_vm(target), emit_metadata]),
     ]
 
 

@@ -115,7 +115,7 @@ def test_an_unknown_dim_beside_a_known_one_is_the_known_one() -> None:
     found = found_in(Broadcast)
     fact = next(f for v, f in found.facts.items() if v.name == "z")
     assert dims(fact) == ["n", "8"]
-    assert [c.message for c in found.constraints] == ["z: dim 1 of 'y' is k, expected 8"]
+    assert [c.message for c in found.constraints] == ["z: dim 1 of y is k, expected 8"]
 
 
 def test_what_only_the_run_knows_names_its_operator() -> None:
@@ -165,7 +165,7 @@ def test_one_equality_makes_what_follows_from_it_superfluous() -> None:
             return z
 
     found = found_in(Implied)
-    assert [c.message for c in found.constraints] == ["a: dim 1 of 'x' is h, expected 1"]
+    assert [c.message for c in found.constraints] == ["a: dim 1 of x is h, expected 1"]
     folded = fold_shapes(name_unknown_dims(Implied))
     assert len(folded["main"].attrs[CONSTRAINTS]) == 1
 

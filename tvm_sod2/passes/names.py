@@ -42,4 +42,4 @@ class Names:
         if len(arguments) == 1 and isinstance(arguments[0], relax.Tuple):
             arguments = list(arguments[0].fields)
         argument = arguments[index]
-        return f"'{self.value(argument)}'" if isinstance(argument, tvm.ir.Var) else f"input {index}"
+        return self.value(argument) if isinstance(argument, tvm.ir.Var) else f"input {index}"

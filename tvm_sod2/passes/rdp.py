@@ -166,7 +166,7 @@ class _Solver:
 
     def _source(self, binding: relax.MatchCast) -> str:
         source = binding.value
-        return f"'{self.names.value(source if isinstance(source, tvm.ir.Var) else binding.var)}'"
+        return self.names.value(source if isinstance(source, tvm.ir.Var) else binding.var)
 
     def _producer(self, binding: relax.MatchCast) -> str:
         source = binding.value
