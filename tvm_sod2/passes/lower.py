@@ -14,6 +14,7 @@ from tvm_sod2.errors import BuildError
 from tvm_sod2.memory.arena import PlanArena
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
+from tvm_sod2.passes.free import FreeAfterLastUse
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 
@@ -31,12 +32,13 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         *([PlanArena()] if target.kind.name == "llvm" else []),
         CheckInputs(),
         relax.transform.LowerAllocTensor(),
-        relax.transform.KillAfterLastUse(),
         # The VM's builtins and its heap of dims.
         relax.transform.LowerRuntimeBuiltin(),
         RefusePython(),
         relax.transform.ComputePrimValue(),
         relax.transform.VMShapeLower(),
+        relax.transform.CanonicalizeBindings(),
+        FreeAfterLastUse(),
         relax.transform.AttachGlobalSymbol(),
         # Machine code.
         CompileKernels(target),
