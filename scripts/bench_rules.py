@@ -15,11 +15,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
 import onnxruntime
 import tvm
+import tvm_ffi
 from onnx import TensorProto, helper
 from tvm import relax, tirx
 
@@ -33,9 +35,9 @@ Build = Callable[[relax.BlockBuilder, list[relax.Var]], relax.Expr]
 class Case:
     """A graph in Relax (channels last) and in ONNX (channels first), with the sizes to time."""
 
-    shapes: list[tuple[object, ...]]
+    shapes: list[tuple[str | int, ...]]
     relax: Build
-    onnx_shapes: list[list[object]]
+    onnx_shapes: list[list[str | int]]
     nodes: list[onnx.NodeProto]
     initializers: list[onnx.TensorProto]
     sizes: list[dict[str, int]]
@@ -55,8 +57,8 @@ def cases() -> dict[str, Case]:
     """The shapes are those of PP-OCR recognition and detection."""
     op = relax.op
     node = helper.make_node
-    nhwc: tuple[object, ...] = ("n", "h", "w", 64)
-    nchw: list[object] = ["n", 64, "h", "w"]
+    nhwc: tuple[str | int, ...] = ("n", "h", "w", 64)
+    nchw: list[str | int] = ["n", 64, "h", "w"]
     image = [{"n": 1, "h": 40, "w": 60}, {"n": 1, "h": 120, "w": 160}]
 
     def hardswish(bb: relax.BlockBuilder, xs: list[relax.Var]) -> relax.Expr:
@@ -67,7 +69,7 @@ def cases() -> dict[str, Case]:
     def gelu(bb: relax.BlockBuilder, xs: list[relax.Var]) -> relax.Expr:
         return op.nn.gelu(xs[0])
 
-    concat_shapes: list[tuple[object, ...]] = [("n", "h", "w", c) for c in (96, 24, 24, 24)]
+    concat_shapes: list[tuple[str | int, ...]] = [("n", "h", "w", c) for c in (96, 24, 24, 24)]
     return {
         "softmax 6625": Case(
             [("rows", 6625)],
@@ -225,13 +227,13 @@ def main(wanted: list[str]) -> None:
         session = onnx_session(case)
         for size in case.sizes:
             arrays = [
-                rng.standard_normal([size.get(str(d), d) for d in shape]).astype(np.float32)
+                rng.standard_normal([sized(size, d) for d in shape]).astype(np.float32)
                 for shape in case.shapes
             ]
             onnx_arrays = [
-                np.ascontiguousarray(
-                    rng.standard_normal([size.get(str(d), d) for d in shape])
-                ).astype(np.float32)
+                np.ascontiguousarray(rng.standard_normal([sized(size, d) for d in shape])).astype(
+                    np.float32
+                )
                 for shape in case.onnx_shapes
             ]
             binding = session.io_binding()
@@ -245,14 +247,19 @@ def main(wanted: list[str]) -> None:
             assert int(np.prod(shape)) == elements, (shape, elements)
             out = tvm.runtime.tensor(np.empty(shape, np.float32))
             runs: list[Callable[[], object]] = [
-                lambda t=tensors, o=out: ours(*t, o),
-                lambda t=tensors, o=out: stock(*t, o),
-                lambda b=binding: session.run_with_iobinding(b),
+                partial(ours, *tensors, out),
+                partial(stock, *tensors, out),
+                partial(session.run_with_iobinding, binding),
             ]
             times = [[seconds(run) for run in runs] for _ in range(15)]
             a, b, c = (statistics.median(t[i] for t in times) * 1e6 for i in range(3))
             label = " ".join(f"{k}={v}" for k, v in size.items())
             print(f"{name:22}{label:28}{a:9.1f}{b:10.1f}{c:9.1f}{b / a:12.2f}{c / a:10.2f}")
+
+
+def sized(size: dict[str, int], dim: str | int) -> int:
+    """A dim's size."""
+    return size[dim] if isinstance(dim, str) else dim
 
 
 def onnx_session(case: Case) -> onnxruntime.InferenceSession:
@@ -282,8 +289,6 @@ def output_shape(func: tirx.PrimFunc, size: dict[str, int]) -> list[int]:
     }
 
     def evaluate(expr: tvm.ir.Expr) -> int:
-        import tvm_ffi
-
         bound = tvm_ffi.structural_map(expr, [(tirx.Var, lambda v: dims.get(v.name, v))])
         return int(analyzer.simplify(bound))
 

@@ -1,4 +1,4 @@
-"""Polynomial mathematics against float64 over the whole range of float32, special values included."""
+"""Polynomial mathematics against float64 over all of float32, special values included."""
 
 from collections.abc import Callable
 
@@ -59,9 +59,11 @@ def samples() -> np.ndarray:
     """Every 1021st bit pattern, the ends of every range, and dense steps where results vary."""
     patterns = np.arange(0, 2**32, 1021, dtype=np.uint64).astype(np.uint32).view(np.float32)
     special_values = np.array(
-        [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-45, -1e-45, 1e-38, -1e-38]
-        + [88.72283, 88.72284, 88.7229, -87.3, -87.4, -103.97, -103.98, -104.0, 3e38, -3e38]
-        + [0.625, 0.92773, 0.92774, 3.99, 4.01, 9.01, 10.0],
+        [
+            *(0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-45, -1e-45, 1e-38, -1e-38),
+            *(88.72283, 88.72284, 88.7229, -87.3, -87.4, -103.97, -103.98, -104.0, 3e38, -3e38),
+            *(0.625, 0.92773, 0.92774, 3.99, 4.01, 9.01, 10.0),
+        ],
         np.float32,
     )
     dense = np.linspace(-20, 20, 400_000).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Elementwise and injective groups: numbers against NumPy at awkward sizes, and the form of the code."""
+"""Elementwise and injective groups: numbers against NumPy at awkward sizes, and the code's form."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """Chains along rows: softmax, layer norm and others, all stages of a row together."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from rules_cases import Kernel, dims, fused, random, ruled_by, schedule, tensor

@@ -1,8 +1,8 @@
 """Schedule rules for kernels without an anchor: each gives a scheduled function, or None.
 
-The first rule that applies wins. They read the function as stages (program.py), inline what is cheap
-(inline.py), and write loops afresh (maps.py, reductions.py): with symbolic sizes that is both quicker
-to build and better code than rewriting TVM's blocks step by step.
+The first rule that applies wins. They read the function as stages (reading.py), inline what is
+cheap (inline.py), and write loops afresh (maps.py, reductions.py): with symbolic sizes that is
+quicker to build and better code than rewriting TVM's blocks step by step.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from tvm.tirx import PrimFunc
 
-from ..traits import Traits
-from .fallback import keep_loops
-from .rows import schedule_rows
-from .stages import SCRATCH, schedule_stages
+from tvm_sod2.schedules.rules.fallback import keep_loops
+from tvm_sod2.schedules.rules.rows import schedule_rows
+from tvm_sod2.schedules.rules.stages import SCRATCH, schedule_stages
+from tvm_sod2.schedules.traits import Traits
 
 __all__ = ["RULES", "SCRATCH"]
 

@@ -10,13 +10,21 @@ from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import BufferLoad, Var
 
-from ..traits import Traits
+from tvm_sod2.schedules.rules.loops import product
+from tvm_sod2.schedules.rules.polynomial import Polynomial, Polynomials, occurs, put
+from tvm_sod2.schedules.rules.program import Axis, loads
+from tvm_sod2.schedules.traits import Traits
 
-from .loops import product
-from .polynomial import Polynomial, Polynomials, occurs
-from .program import Axis, loads
-
-__all__ = ["Memory", "Nest", "collapse", "collapse_shared", "offsets", "rename", "stride", "used_outside_loads"]
+__all__ = [
+    "Memory",
+    "Nest",
+    "collapse",
+    "collapse_shared",
+    "offsets",
+    "rename",
+    "stride",
+    "used_outside_loads",
+]
 
 
 @dataclass
@@ -66,14 +74,15 @@ class Memory:
 
         return tvm_ffi.structural_map(value, [(TensorLoad, visit)])
 
+    def tidy(self, index: Expr) -> Expr:
+        """An index in polynomial form."""
+        return self.polynomials.expr(self.polynomials.of(index))
+
     def normalise(self, value: Expr) -> Expr:
         """`value` with the offsets of flat loads brought to polynomial form again."""
-        polynomials = self.polynomials
 
         def visit(load: TensorLoad) -> Expr:
-            return BufferLoad(
-                load.source, [polynomials.expr(polynomials.of(i)) for i in load.indices]
-            )
+            return BufferLoad(load.source, [self.tidy(i) for i in load.indices])
 
         return tvm_ffi.structural_map(value, [(TensorLoad, visit)])
 
@@ -104,31 +113,22 @@ class Nest:
 
 def rename(memory: Memory, nest: Nest, mapping: dict[int, Expr], **changes: object) -> Nest:
     """A nest with loop variables replaced."""
-
-    def visit(var: Var) -> Expr:
-        return mapping.get(hash(var), var)
-
-    entries = [(Var, visit)]
     fields: dict[str, object] = {
-        "offset": memory.polynomials.expr(
-            memory.polynomials.of(tvm_ffi.structural_map(nest.offset, entries))
-        ),
-        "value": memory.normalise(tvm_ffi.structural_map(nest.value, entries)),
+        "offset": memory.tidy(put(nest.offset, mapping)),
+        "value": memory.normalise(put(nest.value, mapping)),
         "axes": nest.axes,
         "reduced": nest.reduced,
         "epilogue": nest.epilogue,
     }
     if nest.epilogue is not None:
-        stored = memory.normalise(tvm_ffi.structural_map(nest.epilogue[1], entries))
+        stored = memory.normalise(put(nest.epilogue[1], mapping))
         fields["epilogue"] = (nest.epilogue[0], stored)
     fields["kept"] = nest.kept
     if nest.kept is not None:
         fields["kept"] = (
             nest.kept[0],
-            memory.polynomials.expr(
-                memory.polynomials.of(tvm_ffi.structural_map(nest.kept[1], entries))
-            ),
-            memory.normalise(tvm_ffi.structural_map(nest.kept[2], entries)),
+            memory.tidy(put(nest.kept[1], mapping)),
+            memory.normalise(put(nest.kept[2], mapping)),
         )
     fields.update(changes)
     return Nest(nest.target, **fields)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def collapse(memory: Memory, nest: Nest, reduced: bool = False) -> Nest:
 
 
 def collapse_shared(memory: Memory, nests: list[Nest]) -> list[Nest]:
-    """Join the axes that several nests share, all but the last of each, where it is right in all."""
+    """Join axes that several nests share, all but the last of each, where it is right in all."""
     return _collapse(memory, nests, "axes", 1)
 
 

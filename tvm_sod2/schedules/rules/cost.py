@@ -5,8 +5,9 @@ from __future__ import annotations
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Expr, Op, TensorLoad
+from tvm.tirx import Var
 
-from ..traits import Traits
+from tvm_sod2.schedules.traits import Traits
 
 __all__ = ["EXPENSIVE", "lanes_of", "weight"]
 
@@ -31,7 +32,7 @@ EXPENSIVE = 16
 
 
 def weight(expr: Expr) -> int:
-    """Instructions to evaluate `expr` once, loads and the arithmetic of their indices not counted."""
+    """Instructions to evaluate `expr` once; loads and index arithmetic are not counted."""
     total = 0
 
     def call(node: Call) -> None:
@@ -60,14 +61,18 @@ def weight(expr: Expr) -> int:
     return total
 
 
-def lanes_of(traits: Traits, *exprs: Expr) -> int:
-    """Lanes at which every value in the expressions fits one vector register."""
+def lanes_of(traits: Traits, along: Var, *exprs: Expr) -> int:
+    """Lanes at which every value in the expressions, vectorised over `along`, fits one register."""
     dtypes: set[str] = set()
     skip = tvm_ffi.WalkResult.SKIP
 
     def load(node: TensorLoad) -> object:
         dtypes.add(str(node.ty.dtype))
         return skip
+
+    def variable(node: Var) -> None:
+        if node.same_as(along):
+            dtypes.add(str(node.ty.dtype))
 
     for expr in exprs:
         dtypes.add(str(expr.ty.dtype))
@@ -76,7 +81,7 @@ def lanes_of(traits: Traits, *exprs: Expr) -> int:
             [
                 (TensorLoad, load),
                 (tirx.Cast, lambda node: dtypes.add(str(node.ty.dtype))),
-                (tirx.Var, lambda node: dtypes.add(str(node.ty.dtype))),
+                (Var, variable),
             ],
             order="pre",
         )

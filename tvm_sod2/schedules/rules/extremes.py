@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import BufferLoad, BufferStore, IntImm, Var
 
-from .reducers import Combiner
+from tvm_sod2.schedules.rules.reducers import Combiner
 
 __all__ = ["Extreme", "read_extreme"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tvm.tirx import PrimFunc
 
-from ..math import vectorise_math
-from ..traits import Traits
+from tvm_sod2.schedules.math import vectorise_math
+from tvm_sod2.schedules.traits import Traits
 
 __all__ = ["keep_loops"]
 
@@ -13,8 +13,8 @@ __all__ = ["keep_loops"]
 def keep_loops(func: PrimFunc, traits: Traits) -> PrimFunc:
     """The function as it is, with polynomial mathematics.
 
-    Opaque and extern blocks, scans, data-dependent writes and loops that were scheduled already have
-    an order that must stay; TVM's lowering runs them as written.
+    Opaque and extern blocks, scans, data-dependent writes and loops that were scheduled already
+    have an order that must stay; TVM's lowering runs them as written.
     """
     del traits
     return vectorise_math(func)

@@ -15,8 +15,9 @@ from tvm import tirx
 from tvm.ir import Call, Expr, TensorLoad
 from tvm.tirx import Var
 
-from .cost import EXPENSIVE, weight
-from .program import Program, Stage, loads, map_loads
+from tvm_sod2.schedules.rules.cost import EXPENSIVE, weight
+from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.program import Program, Stage, loads, map_loads
 
 __all__ = ["fold_epilogues", "inline_maps", "keep_terms"]
 
@@ -46,7 +47,6 @@ def inline_maps(program: Program) -> Program:
         else:
             stages = [_into(stage, s) if s in readers else s for s in stages]
         stages.remove(stage)
-        # The readers' own weights have grown, so what was kept before may be judged again: not done.
     temporaries = [t for t in program.temporaries if any(s.buffer.same_as(t) for s in stages)]
     return Program(program.func, stages, temporaries)
 
@@ -64,14 +64,18 @@ def fold_epilogues(program: Program) -> Program:
         if len(readers) != 1 or not _elementwise(stage, readers[0]):
             continue
         reader = readers[0]
-        result = Var(stage.name, stage.buffer.ty.dtype)
-        value = map_loads(reader.value, {hash(stage.buffer): lambda _, v=result: v})
-        moved = {hash(a.var): b.var for a, b in zip(reader.axes, stage.axes, strict=True)}
-        stored = tvm_ffi.structural_map(value, [(Var, lambda v, m=moved: m.get(hash(v), v))])
-        joined = replace(stage, name=reader.name, buffer=reader.buffer, epilogue=(result, stored))
+        joined = _with_epilogue(stage, reader)
         stages = [joined if s is reader else s for s in stages if s is not stage]
     temporaries = [t for t in program.temporaries if any(s.buffer.same_as(t) for s in stages)]
     return Program(program.func, stages, temporaries)
+
+
+def _with_epilogue(stage: Stage, reader: Stage) -> Stage:
+    result = Var(stage.name, stage.buffer.ty.dtype)
+    value = map_loads(reader.value, {hash(stage.buffer): lambda _: result})
+    moved = {hash(a.var): b.var for a, b in zip(reader.axes, stage.axes, strict=True)}
+    stored = (result, put(value, moved))
+    return replace(stage, name=reader.name, buffer=reader.buffer, epilogue=stored)
 
 
 def keep_terms(program: Program) -> Program:
@@ -90,7 +94,7 @@ def keep_terms(program: Program) -> Program:
         moved = _walks_once(stage, reader)
         if moved is None:
             continue
-        value = tvm_ffi.structural_map(stage.value, [(Var, lambda v, m=moved: m.get(hash(v), v))])
+        value = put(stage.value, moved)
         indices = tuple(moved[hash(a.var)] for a in stage.axes)
         joined = replace(reader, kept=(stage.buffer, indices, value))
         stages = [joined if s is reader else s for s in stages if s is not stage]
@@ -189,7 +193,7 @@ def _into(stage: Stage, reader: Stage) -> Stage:
 
 def _at(stage: Stage, load: TensorLoad) -> Expr:
     mapping = {hash(a.var): i for a, i in zip(stage.axes, load.indices, strict=True)}
-    return tvm_ffi.structural_map(stage.value, [(Var, lambda v: mapping.get(hash(v), v))])
+    return put(stage.value, mapping)
 
 
 def _loops(stage: Stage) -> int:

@@ -1,4 +1,4 @@
-"""Loop builders over plain TIR: covering an extent with vectors, forking when the work pays for it."""
+"""Loop builders over plain TIR: vectors over an extent, forks where the work pays for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx import For, ForKind, IntImm, Stmt, Var
+from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, For, ForKind, IntImm, Stmt, Var
 
-from ..traits import Traits
-
+from tvm_sod2.schedules.traits import Traits
 
 __all__ = [
     "FORK_WORK",
@@ -77,11 +76,18 @@ def sequence(statements: Sequence[Stmt]) -> Stmt:
 
 
 def bind(statements: list[Stmt], name: str, expr: Expr) -> Expr:
-    """Append a binding of `expr` to a fresh variable, unless it is as short as one."""
+    """Append a binding of `expr` to a fresh variable, unless it is as short as one.
+
+    Through a slot on the stack: TVM's simplifier would put a bound expression wherever its variable
+    stands, which took half of a kernel's build time; LLVM removes the slot.
+    """
     if isinstance(expr, (IntImm, Var)):
         return expr
+    slot = tirx.decl_buffer((1,), "int64", name=f"{name}_slot")
     var = Var(name, "int64")
-    statements.append(tirx.Bind(var, expr))
+    statements.append(AllocBuffer(slot))
+    statements.append(BufferStore(slot, expr, [i64(0)]))
+    statements.append(tirx.Bind(var, BufferLoad(slot, [i64(0)])))
     return var
 
 
@@ -159,7 +165,7 @@ def decode(index: Expr, extents: Sequence[Expr]) -> list[Expr]:
 def fork(traits: Traits, tasks: Expr, work: Expr, body: Callable[[Expr], Stmt]) -> Stmt:
     """`body` for each task, on several threads where the whole work is worth a fork.
 
-    After: ``if work >= FORK_WORK: for t in T.parallel(tasks): ... else: for t in range(tasks): ...``
+    After: ``if work >= FORK_WORK: for t in T.parallel(tasks): ...``, else the same loop, serial.
     """
     if static(tasks) == 1:
         return body(i64(0))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Expr
-from tvm.tirx import BufferStore, Stmt, Var
+from tvm.tirx import BufferStore, Stmt
 
-from .access import Memory, Nest, collapse, collapse_shared, offsets, stride
-from .cost import lanes_of, weight
-from .loops import (
+from tvm_sod2.schedules.rules.access import Memory, Nest, collapse, collapse_shared, offsets, stride
+from tvm_sod2.schedules.rules.cost import lanes_of, weight
+from tvm_sod2.schedules.rules.loops import (
     bind,
     ceil_div,
     cover,
@@ -25,9 +25,10 @@ from .loops import (
     static,
     vector,
 )
-from .program import Axis, Stage, loads
-from .regions import split_regions
-from .transposes import crossed_axis, emit_transposed
+from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.program import Axis, Stage, loads
+from tvm_sod2.schedules.rules.regions import split_regions
+from tvm_sod2.schedules.rules.transposes import crossed_axis, emit_transposed
 
 __all__ = ["emit_map", "flat_nest"]
 
@@ -144,7 +145,9 @@ def _strip(memory: Memory, nest: Nest) -> _Strip | None:
         return None
     # Strided or data-dependent loads are taken lane by lane anyway: scalar code is as good.
     useful = all(s in (0, 1) for s in strides) or 1 in strides[1:]
-    return _Strip(_without_branches(nest), lanes_of(memory.traits, nest.value) if useful else 1)
+    return _Strip(
+        _without_branches(nest), lanes_of(memory.traits, inner.var, nest.value) if useful else 1
+    )
 
 
 def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
@@ -158,7 +161,7 @@ def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
 
 
 def _loops(memory: Memory, strips: Sequence[_Strip], parallel: bool) -> Stmt:
-    """The strips' shared outer loops around each strip's own; tasks are blocks of rows or of a row."""
+    """The strips' shared outer loops around each strip's own; a task is a block of rows."""
     outer = strips[0].outer
 
     def each(at: list[Expr]) -> Stmt:
@@ -208,16 +211,7 @@ def _loops(memory: Memory, strips: Sequence[_Strip], parallel: bool) -> Stmt:
 
 def _store(nest: Nest, at: Sequence[Expr]) -> Stmt:
     mapping = {hash(a.var): e for a, e in zip(nest.axes, at, strict=True)}
-
-    def visit(var: Var) -> Expr:
-        return mapping.get(hash(var), var)
-
-    entries = [(Var, visit)]
-    return BufferStore(
-        nest.target,
-        tvm_ffi.structural_map(nest.value, entries),
-        [tvm_ffi.structural_map(nest.offset, entries)],
-    )
+    return BufferStore(nest.target, put(nest.value, mapping), [put(nest.offset, mapping)])
 
 
 def _without_branches(nest: Nest) -> Nest:

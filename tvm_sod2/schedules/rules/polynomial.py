@@ -1,8 +1,8 @@
 """Index arithmetic as polynomials with integer coefficients over symbolic dims and loop variables.
 
 TVM's simplifier neither cancels a reshape's chain of divisions nor is cheap on symbolic sizes. Here
-an index is a sum of monomials; `a % d` is written `a - d * (a // d)`, nested divisions are merged, and
-a division whose remainder provably stays in `[0, d)` is carried out. With that the flat offset of a
+an index is a sum of monomials; `a % d` is written `a - d * (a // d)`, nested divisions are merged,
+and a division whose remainder provably stays in `[0, d)` is carried out. So the flat offset of a
 reshaped load becomes the affine offset it is. Dims are taken to be non-negative, divisors positive:
 where one is zero the iteration domain is empty.
 """
@@ -16,7 +16,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import IntImm, Var
 
-__all__ = ["Polynomial", "Polynomials", "constant", "occurs"]
+__all__ = ["Polynomial", "Polynomials", "constant", "occurs", "put"]
 
 Monomial = tuple[int, ...]
 
@@ -227,6 +227,11 @@ class Polynomials:
 
     def _loop_variables(self) -> frozenset[int]:
         return frozenset(hash(self._atoms[a]) for a in self._ranges)
+
+
+def put(expr: Expr, values: Mapping[int, Expr]) -> Expr:
+    """`expr` with variables replaced; `values` is by the variable's hash."""
+    return tvm_ffi.structural_map(expr, [(Var, lambda v: values.get(hash(v), v))])
 
 
 def occurs(node: object, variables: Iterable[Var]) -> bool:

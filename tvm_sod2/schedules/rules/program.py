@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import tvm_ffi
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import PrimFunc, Var
 
-from .reducers import Combiner
+from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.reducers import Combiner
 
 __all__ = ["Axis", "Program", "Stage", "loads", "map_loads", "substitute"]
 
@@ -25,8 +27,8 @@ class Axis:
 class Stage:
     """One loop nest. `value` is what is stored, or, of a reduction, the term that is combined in.
 
-    `epilogue` (variable, expression) is what is stored of a reduction's result, the variable. `kept`
-    (buffer, indices, expression) is stored at each step of a reduction before its term is read.
+    `epilogue` (variable, expression) is what is stored of a reduction's result, the variable.
+    `kept` (buffer, indices, expression) is stored at each step before the term is read.
     """
 
     name: str
@@ -84,12 +86,12 @@ def loads(expr: Expr) -> list[TensorLoad]:
     return found
 
 
-def map_loads(expr: Expr, change: dict[int, object]) -> Expr:
+def map_loads(expr: Expr, change: Mapping[int, Callable[[TensorLoad], Expr]]) -> Expr:
     """Replace loads: `change` maps a buffer's hash to a function of the (already changed) load."""
 
     def visit(load: TensorLoad) -> Expr:
         with_buffer = change.get(hash(load.source))
-        return load if with_buffer is None else with_buffer(load)  # type: ignore[operator]
+        return load if with_buffer is None else with_buffer(load)
 
     return tvm_ffi.structural_map(expr, [(TensorLoad, visit)])
 
@@ -97,11 +99,8 @@ def map_loads(expr: Expr, change: dict[int, object]) -> Expr:
 def substitute(stage: Stage, mapping: dict[int, Expr], **changes: object) -> Stage:
     """A stage with variables replaced in its value and indices."""
 
-    def visit(var: Var) -> Expr:
-        return mapping.get(hash(var), var)
-
     def on(expr: Expr) -> Expr:
-        return tvm_ffi.structural_map(expr, [(Var, visit)])
+        return put(expr, mapping)
 
     epilogue, kept = stage.epilogue, stage.kept
     return replace(

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Expr
 from tvm.tirx import PrimFunc, Var
 
-from .extremes import Extreme, read_extreme
-from .loops import product
-from .program import Axis, Program, Stage, loads
-from .reducers import Combiner, combiner_of, identity
+from tvm_sod2.schedules.rules.extremes import Extreme, read_extreme
+from tvm_sod2.schedules.rules.loops import product
+from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.program import Axis, Program, Stage, loads
+from tvm_sod2.schedules.rules.reducers import Combiner, combiner_of, identity
 
 __all__ = ["read_program"]
 
@@ -151,7 +151,7 @@ def _read_block(
         return None
 
     def inline(store: tirx.BufferStore) -> tirx.BufferStore:
-        value = tvm_ffi.structural_map(store.value, [(Var, lambda v: bound.get(hash(v), v))])
+        value = put(store.value, bound)
         return tirx.BufferStore(store.buffer, value, store.indices)
 
     stores = [inline(store) for store in stores]

@@ -2,7 +2,7 @@
 
 Before: ``s += exp(x[k] - m);  y[k] = e[k] / s``. After: ``r = 1 / (sum of exp(x[k] - m))`` and
 ``y[k] = e[k] * r``: 1 ulp less exact, a third of the time. Only for sums of exponentials of
-differences to their maximum: those are at least 1, so the reciprocal neither overflows nor underflows.
+differences to their maximum: those are at least 1, so the reciprocal cannot overflow.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Expr, TensorLoad
 
-from .program import Program, Stage, loads
-from .reducers import Combiner
+from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.program import Program, Stage, loads
+from tvm_sod2.schedules.rules.reducers import Combiner
 
 __all__ = ["multiply_by_reciprocals"]
 
@@ -61,18 +62,14 @@ def _same_term(maximum: Stage, term: Expr, total: Stage) -> bool:
     """Whether the maximum is over the very terms whose differences to it are taken."""
     if len(maximum.axes) != len(total.axes) or len(maximum.reduced) != len(total.reduced):
         return False
-    pairs = zip(
-        (*maximum.axes, *maximum.reduced), (*total.axes, *total.reduced), strict=True
-    )
+    pairs = zip((*maximum.axes, *maximum.reduced), (*total.axes, *total.reduced), strict=True)
     moved = {hash(a.var): b.var for a, b in pairs}
-    value = tvm_ffi.structural_map(
-        maximum.value, [(tirx.Var, lambda v: moved.get(hash(v), v))]
-    )
+    value = put(maximum.value, moved)
     return tvm_ffi.structural_equal(value, term)
 
 
 def _multiply(reader: Stage, total: Stage) -> Stage | None:
-    """The reader with its divisions by the sum turned into products; None if it reads it otherwise."""
+    """The reader with its divisions by the sum as products; None if it reads the sum otherwise."""
     if reader.combiner is not None:
         return None
 

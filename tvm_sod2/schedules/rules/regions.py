@@ -14,10 +14,10 @@ from tvm import tirx
 from tvm.ir import Call, Expr
 from tvm.tirx import IntImm, Var
 
-from .access import Memory, Nest, rename
-from .loops import i64, static
-from .polynomial import Polynomials
-from .program import Axis
+from tvm_sod2.schedules.rules.access import Memory, Nest, rename
+from tvm_sod2.schedules.rules.loops import i64, static
+from tvm_sod2.schedules.rules.polynomial import Polynomials
+from tvm_sod2.schedules.rules.program import Axis
 
 __all__ = ["Threshold", "comparisons_of", "find_threshold", "split_regions", "threshold"]
 
@@ -37,7 +37,7 @@ class Threshold:
 
 
 def split_regions(memory: Memory, nest: Nest) -> list[Nest]:
-    """Nests of disjoint regions that together are `nest`, without the conditions that could be split.
+    """Nests of disjoint regions that together are `nest`, without the conditions that were split.
 
     In a region every axis runs from zero again. Gives `[nest]` where nothing can be split.
     """

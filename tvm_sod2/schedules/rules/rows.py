@@ -12,14 +12,14 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 
-from ..traits import Traits
-from .access import Memory
-from .cost import weight
-from .loops import bind, decode, fork, i64, product, sequence, static
-from .polynomial import Polynomials
-from .program import Axis, Program, Stage, loads, substitute
-from .reductions import runs_along_output
-from .stages import emit_stage, finish, home_in_outputs, reduced_program
+from tvm_sod2.schedules.rules.access import Memory
+from tvm_sod2.schedules.rules.cost import weight
+from tvm_sod2.schedules.rules.loops import bind, decode, fork, i64, product, sequence, static
+from tvm_sod2.schedules.rules.polynomial import Polynomials
+from tvm_sod2.schedules.rules.program import Axis, Program, Stage, loads, substitute
+from tvm_sod2.schedules.rules.reductions import runs_along_output
+from tvm_sod2.schedules.rules.stages import emit_stage, finish, home_in_outputs, reduced_program
+from tvm_sod2.schedules.traits import Traits
 
 __all__ = ["schedule_rows"]
 

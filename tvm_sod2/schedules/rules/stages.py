@@ -6,16 +6,16 @@ import tvm_ffi
 from tvm import tirx
 from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 
-from ..math import vectorise_math
-from ..traits import Traits
-from .access import Memory
-from .inline import fold_epilogues, inline_maps, keep_terms
-from .loops import product, sequence, static
-from .maps import emit_map
-from .program import Program, Stage, loads
-from .reading import read_program
-from .reciprocals import multiply_by_reciprocals
-from .reductions import emit_reduction
+from tvm_sod2.schedules.math import vectorise_math
+from tvm_sod2.schedules.rules.access import Memory
+from tvm_sod2.schedules.rules.inline import fold_epilogues, inline_maps, keep_terms
+from tvm_sod2.schedules.rules.loops import product, sequence, static
+from tvm_sod2.schedules.rules.maps import emit_map
+from tvm_sod2.schedules.rules.program import Program, Stage, loads
+from tvm_sod2.schedules.rules.reading import read_program
+from tvm_sod2.schedules.rules.reciprocals import multiply_by_reciprocals
+from tvm_sod2.schedules.rules.reductions import emit_reduction
+from tvm_sod2.schedules.traits import Traits
 
 __all__ = [
     "SCRATCH",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SCRATCH = "sod2.scratch"
-"""Function attribute: the kernel allocates buffers of symbolic size, which a memory plan may lift."""
+"""Function attribute: the kernel allocates buffers of symbolic size, for a plan to lift."""
 
 
 def reduced_program(func: PrimFunc) -> Program | None:

@@ -1,34 +1,44 @@
 """Emits maps that read along another axis than they write: square tiles, transposed in registers.
 
 Before: ``for b, f: y[b*F + f] = x[f*B + b]``, one side of which takes a cache line per element.
-After: tiles of T rows by T columns, T the lanes of a vector: T vector loads along `b`, log2(T) rounds
-of shuffles, T vector stores along `f`. The last tile of an axis ends at its extent, so some elements
-are written twice.
+After: tiles of T rows by T columns, T the lanes of a vector: T vector loads along `b`, log2(T)
+rounds of shuffles, T vector stores along `f`. The last tile of an axis ends at its extent, so some
+elements are written twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Stmt, Var
 
-from .access import Memory, Nest, stride
-from .cost import weight
-from .loops import bind, ceil_div, decode, fork, i64, product, sequence, serial, static, vector
-from .program import Axis, loads
+from tvm_sod2.schedules.rules.access import Memory, Nest, stride
+from tvm_sod2.schedules.rules.cost import weight
+from tvm_sod2.schedules.rules.loops import (
+    bind,
+    ceil_div,
+    decode,
+    fork,
+    i64,
+    product,
+    sequence,
+    serial,
+    static,
+    vector,
+)
+from tvm_sod2.schedules.rules.program import Axis, loads
 
 __all__ = ["crossed_axis", "emit_transposed"]
 
 _TILE_BYTES = 512  # constant buffers of 1024 bytes and more leave the stack
 
 
-def emit_transposed(
-    memory: Memory, nest: Nest, parallel: bool, plain: Stmt
-) -> Stmt | None:
-    """Tiled loops for a map whose last axis is contiguous in the store; None where no load needs it.
+def emit_transposed(memory: Memory, nest: Nest, parallel: bool, plain: Stmt) -> Stmt | None:
+    """Tiled loops for a map contiguous in its store along the last axis; None where no load asks.
 
     `plain` is what to run where an axis is shorter than a tile.
     """
@@ -146,24 +156,36 @@ def _tile(
                 ramp = tirx.Ramp(i64(row * size), i64(1), size)
                 statements.append(BufferStore(buffer, column[first + row], [ramp]))
 
-        def line(row: Expr, first: int = first, buffers: list[Var] = buffers) -> Stmt:
-            def element(lane: Expr) -> Stmt:
-                def load(node: TensorLoad) -> Expr:
-                    for buffer, known in zip(buffers, crossed, strict=True):
-                        if tvm_ffi.structural_equal(node, known):
-                            return BufferLoad(buffer, [row * i64(size) + lane])
-                    return node
-
-                value = tvm_ffi.structural_map(nest.value, [(TensorLoad, load)])
-                moved = {hash(across.var): row + i64(first), hash(along.var): lane}
-                return BufferStore(
-                    nest.target, _at(value, start, moved), [_at(nest.offset, start, moved)]
-                )
-
-            return vector(size, element)
-
+        homes = list(zip(crossed, buffers, strict=True))
+        line = partial(_line, nest, along, across, homes, size, start, first)
         statements.append(serial(i64(rows), line, "row"))
     return statements
+
+
+def _line(
+    nest: Nest,
+    along: Axis,
+    across: Axis,
+    homes: Sequence[tuple[TensorLoad, Var]],
+    size: int,
+    start: dict[int, Expr],
+    first: int,
+    row: Expr,
+) -> Stmt:
+    """One row of a tile: the nest's expression with the crossed loads from their buffers."""
+
+    def element(lane: Expr) -> Stmt:
+        def load(node: TensorLoad) -> Expr:
+            for known, buffer in homes:
+                if tvm_ffi.structural_equal(node, known):
+                    return BufferLoad(buffer, [row * i64(size) + lane])
+            return node
+
+        value = tvm_ffi.structural_map(nest.value, [(TensorLoad, load)])
+        moved = {hash(across.var): row + i64(first), hash(along.var): lane}
+        return BufferStore(nest.target, _at(value, start, moved), [_at(nest.offset, start, moved)])
+
+    return vector(size, element)
 
 
 def _transposed(

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Expr
 from tvm.tirx import FloatImm, IntImm, Var
 
-from .access import Memory, Nest, rename
-from .loops import i64
-from .program import Axis
-from .reducers import Combiner
-from .regions import comparisons_of, threshold
+from tvm_sod2.schedules.rules.access import Memory, Nest, rename
+from tvm_sod2.schedules.rules.loops import i64
+from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.program import Axis
+from tvm_sod2.schedules.rules.reducers import Combiner
+from tvm_sod2.schedules.rules.regions import comparisons_of, threshold
 
 __all__ = ["narrow_windows"]
 
@@ -70,14 +70,10 @@ def narrow_windows(memory: Memory, nest: Nest, combiner: Combiner) -> tuple[Nest
     narrowed = replace(nest, value=inside)
     if mapping:
         narrowed = rename(memory, narrowed, mapping, reduced=tuple(reduced))
-
-    def visit(var: Var) -> Expr:
-        return mapping.get(hash(var), var)
-
     if not left:
         return narrowed, None
     rest = tirx.all(*left) if len(left) > 1 else left[0]
-    return narrowed, tvm_ffi.structural_map(rest, [(Var, visit)])
+    return narrowed, put(rest, mapping)
 
 
 def _conjuncts(condition: Expr) -> list[Expr]:
