@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr, TensorLoad
-from tvm.tirx import BufferLoad, Var
+from tvm.tirx import BufferLoad, PrimFunc, Var
+from tvm.tirx.buffer import is_buffer_var
 
 from tvm_sod2.schedules.rules.loops import product
 from tvm_sod2.schedules.rules.polynomial import Polynomial, Polynomials, occurs, put
@@ -38,6 +39,12 @@ class Memory:
     polynomials: Polynomials = field(default_factory=Polynomials)
     views: dict[int, tuple[Var, list[Expr], int]] = field(default_factory=dict)
     declared: list[tirx.Stmt] = field(default_factory=list)
+
+    def declare_parameters(self, func: PrimFunc) -> None:
+        """Give each buffer among a function's parameters a flat view; scalars stay as they are."""
+        for param in func.params:
+            if is_buffer_var(param):
+                self.declare(param)
 
     def declare(self, buffer: Var) -> None:
         """Give a parameter or allocated buffer a flat view."""

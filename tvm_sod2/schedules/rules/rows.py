@@ -30,8 +30,7 @@ def schedule_rows(func: PrimFunc, traits: Traits) -> PrimFunc | None:
     if program is None or len(program.stages) < 2:
         return None
     memory = Memory(traits)
-    for param in func.params:
-        memory.declare(param)
+    memory.declare_parameters(func)
     depth = _common_axes(program, memory.polynomials)
     depth = min(depth, *(_row_limit(func, traits, stage) for stage in program.stages))
     if depth == 0 or all(static(a.extent) == 1 for a in program.stages[0].axes[:depth]):
@@ -99,8 +98,7 @@ def _row_limit(func: PrimFunc, traits: Traits, stage: Stage) -> int:
         widest = max(len(load.indices) for load in loads(stage.value)) if loads(stage.value) else 0
         return proper[-1] if widest else len(stage.axes)
     memory = Memory(traits)
-    for param in func.params:
-        memory.declare(param)
+    memory.declare_parameters(func)
     for buffer in (*stage.written, *(load.source for v in stage.values for load in loads(v))):
         if hash(buffer) not in memory.views:
             memory.declare(buffer)

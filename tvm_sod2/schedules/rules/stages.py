@@ -44,8 +44,7 @@ def schedule_stages(func: PrimFunc, traits: Traits) -> PrimFunc | None:
     if program is None:
         return None
     memory = Memory(traits)
-    for param in func.params:
-        memory.declare(param)
+    memory.declare_parameters(func)
     homes = home_in_outputs(program, 0, memory)
     allocated: list[Stmt] = []
     symbolic = False
