@@ -119,7 +119,6 @@ class Aliases:
         if isinstance(value.op, tvm.ir.GlobalVar):
             return False
         if isinstance(value.op, relax.ExternFunc):
-            # Written into an argument (call_dps_packed), or a view: nothing is kept.
             name = str(value.op.global_symbol)
             return name not in _VIEW_FUNCTIONS and not _is_void(value.ty)
         return _operator(value) not in _ALLOCATIONS | _VIEWS | _FRESH

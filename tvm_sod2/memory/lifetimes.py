@@ -94,14 +94,18 @@ class _Walk:
             self._use(roots)
             self._aliases.bind(binding.var, roots)
         else:
-            self._use(self._aliases.used_by(value))
+            used = self._aliases.used_by(value)
+            # Handed memory that nothing has written yet, a function writes its result there, as
+            # kernels do (`call_dps_packed`), and keeps nothing.
+            writes = any(a.first is None for a in self._allocations(used))
+            self._use(used)
             self._aliases.bind_value(binding.var, value)
             if isinstance(value, relax.Var) and value in self._by_var:
                 self._by_var[value].name = binding.var.name
             if self._aliases.is_allocation(value):
                 self._allocate(binding.var, value, position)
-            if self._aliases.is_foreign(value):
-                for allocation in self._allocations(self._aliases.used_by(value)):
+            if not writes and self._aliases.is_foreign(value):
+                for allocation in self._allocations(used):
                     allocation.kept_because = EXTERN_KEEPS
         self._define(binding, position)
 
