@@ -88,11 +88,13 @@ def _power(call: relax.Call) -> tvm.ir.Expr | None:
 
 
 def _divide(call: relax.Call) -> tvm.ir.Expr | None:
+    """x / 0 is x * inf to the last case; a divisor too small to have an inverse stays one."""
     divisor = constant_array(call.args[1])
-    if divisor is None or not _is_float(call) or not divisor.all():
+    if divisor is None or not _is_float(call):
         return None
-    inverse = (1.0 / divisor.astype(np.float64)).astype(divisor.dtype)
-    if not np.isfinite(inverse).all():
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = (1.0 / divisor.astype(np.float64)).astype(divisor.dtype)
+    if not np.isfinite(inverse[divisor != 0]).all():
         return None
     return relax.op.multiply(call.args[0], relax.const(inverse, str(divisor.dtype)))
 
