@@ -29,8 +29,9 @@ from tvm_sod2.memory.layout_kernel import layout_kernel
 from tvm_sod2.memory.lifetimes import ENTRY
 from tvm_sod2.memory.plan import Plan, plan
 from tvm_sod2.memory.sizes import as_constant
+from tvm_sod2.memory.total import Totals
 
-ARENA_BYTES = "sod2.arena_bytes"  # function attribute: `Plan.arena_text`
+ARENA_BYTES = "sod2.arena_bytes"  # function attribute: `Totals.text`
 _ZERO = tirx.IntImm("int64", 0)
 
 
@@ -40,11 +41,15 @@ class PlanArena:
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         builder = relax.BlockBuilder(mod)
-        for gvar, func in mod.functions.items():
-            if isinstance(func, relax.Function):
-                planned = plan(func, mod, gvar.name_hint)
-                if planned.segments or planned.kept:
-                    builder.update_func(gvar, _Writer(planned, builder).function(func))
+        plans = {
+            gvar: plan(func, mod, gvar.name_hint)
+            for gvar, func in mod.functions.items()
+            if isinstance(func, relax.Function)
+        }
+        totals = Totals(mod, plans)
+        for gvar, planned in plans.items():
+            func = _Writer(planned, builder).function(mod[gvar])
+            builder.update_func(gvar, func.with_attr(ARENA_BYTES, totals.text(gvar)))
         return builder.get()
 
 
@@ -70,7 +75,7 @@ class _Writer:
         opening = self._open(ENTRY)
         body = self._sequence(func.body)
         blocks = [relax.BindingBlock(opening), *body.blocks] if opening else body.blocks
-        rewritten = relax.Function(
+        return relax.Function(
             func.params,
             self._builder.normalize(relax.SeqExpr(blocks, body.body)),
             func.ret_ty,
@@ -78,7 +83,6 @@ class _Writer:
             func.attrs,
             func.span,
         )
-        return rewritten.with_attr(ARENA_BYTES, self._plan.arena_text)
 
     def _sequence(self, body: relax.SeqExpr) -> relax.SeqExpr:
         blocks = []
