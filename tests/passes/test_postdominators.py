@@ -34,7 +34,7 @@ def test_against_the_definition(seed: int) -> None:
         sorted(rng.sample(range(node + 1, count), min(rng.randint(0, 2), count - node - 1)))
         for node in range(count)
     ]
-    consumers = [c + [EXIT] if not c or rng.random() < 0.15 else c for c in consumers]
+    consumers = [[*c, EXIT] if not c or rng.random() < 0.15 else c for c in consumers]
     post = immediate_post_dominators(count, consumers)
     for node in range(count):
         every = on_every_path(node, consumers)
