@@ -52,7 +52,7 @@ def product(factors: Sequence[Expr]) -> Expr:
             known *= value
         else:
             result = factor if result is None else tirx.Mul(result, factor)
-    if result is None:
+    if result is None or known == 0:
         return i64(known)
     return result if known == 1 else tirx.Mul(result, i64(known))
 
@@ -92,7 +92,9 @@ def bind(statements: list[Stmt], name: str, expr: Expr) -> Expr:
 
 
 def serial(extent: Expr, body: Callable[[Var], Stmt], name: str = "i") -> Stmt:
-    """A plain loop over [0, extent)."""
+    """A plain loop over [0, extent); nothing where that is empty by construction."""
+    if static(extent) == 0:
+        return sequence([])
     var = Var(name, "int64")
     return For(var, i64(0), extent, ForKind.SERIAL, body(var))
 
@@ -167,6 +169,8 @@ def fork(traits: Traits, tasks: Expr, work: Expr, body: Callable[[Expr], Stmt]) 
 
     After: ``if work >= FORK_WORK: for t in T.parallel(tasks): ...``, else the same loop, serial.
     """
+    if static(tasks) == 0:
+        return sequence([])
     if static(tasks) == 1:
         return body(i64(0))
     alone = static(work)

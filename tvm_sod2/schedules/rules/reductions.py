@@ -8,6 +8,7 @@ from tvm_sod2.schedules.rules.access import Memory, stride
 from tvm_sod2.schedules.rules.columns import emit_columns
 from tvm_sod2.schedules.rules.lane_rows import emit_rows, scalar_row, vector_row
 from tvm_sod2.schedules.rules.loops import static
+from tvm_sod2.schedules.rules.polynomial import occurs
 from tvm_sod2.schedules.rules.program import Stage
 from tvm_sod2.schedules.rules.reduction import Reduction, dependent_windows
 
@@ -34,10 +35,17 @@ def _along_output(reduction: Reduction) -> bool:
     nest = reduction.nest
     if not nest.axes or stride(reduction.memory, nest.offset, nest.axes[-1].var) != 1:
         return False
-    size = static(nest.axes[-1].extent)
+    inner = nest.axes[-1]
+    size = static(inner.extent)
     if size is not None and size < _FEW and _along_reduced(reduction):
         return False
-    return _regular(reduction, nest.axes[-1].var)
+    # All lanes of a vector share their windows.
+    windows = [r.extent for r in nest.reduced]
+    if reduction.guard is not None:
+        windows.append(reduction.guard)
+    if any(occurs(expr, [inner.var]) for expr in windows):
+        return False
+    return _regular(reduction, inner.var)
 
 
 def _along_reduced(reduction: Reduction) -> bool:
