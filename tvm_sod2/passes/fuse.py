@@ -10,6 +10,7 @@ between `fuse` and `bind_scalars` a call passes symbols for them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import tvm
@@ -17,6 +18,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.passes.fusion_plan import SameDims, is_cast, is_view, plan_groups
+from tvm_sod2.passes.group_dims import GroupDims
 from tvm_sod2.passes.mutate import map_functions
 
 MAX_NAME = 60
@@ -31,6 +33,7 @@ def fuse(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     for gvar, func in mod.functions_items():
         if isinstance(func, relax.Function):
             mutator.scalars = {}
+            mutator.common = _common_constants(func)
             func = mutator.visit_expr(func)
             if mutator.scalars:
                 func = func.with_attr(SCALARS, list(map(list, mutator.scalars.items())))
@@ -61,6 +64,7 @@ class _Fuser(relax.PyExprMutator):
         self.skipped: set[tvm.ir.Var] = set()
         self.same = SameDims([])
         self.scalars: dict[tvm.ir.Var, tvm.ir.Expr] = {}
+        self.common: set[bytes] = set()
 
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
         self._plan(block)
@@ -124,7 +128,7 @@ class _Fuser(relax.PyExprMutator):
     def _outlined(self, members: list[relax.Binding]) -> relax.Call | None:
         """A call of the group's function, or None where its types would lose their dims."""
         for abstract in (True, False):
-            body = _GroupFunction(members, _Dims(abstract, self.same), self._named)
+            body = _GroupFunction(members, GroupDims(abstract, self.same), self._named, self.common)
             if body.function is not None:
                 gvar = self.builder_.add_func(body.function, body.name)
                 return relax.Call(gvar, body.arguments)
@@ -146,8 +150,9 @@ class _GroupFunction:
     def __init__(
         self,
         members: list[relax.Binding],
-        dims: _Dims,
+        dims: GroupDims,
         named: Callable[[tvm.ir.Expr], tvm.ir.Var],
+        common: set[bytes],
     ) -> None:
         operators = [m.value.op.name.rsplit(".", 1)[-1] for m in members if not is_cast(m)]
         self.name = "_".join(["fused" if len(members) > 1 else "op", *operators])[:MAX_NAME]
@@ -155,6 +160,7 @@ class _GroupFunction:
         self.params: list[tvm.ir.Var] = []
         self.dims = dims
         self.named = named
+        self.common = common
         self._inner: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self._infer = relax.BlockBuilder()
         self.function = self._build(members)
@@ -194,7 +200,7 @@ class _GroupFunction:
             return relax.ShapeExpr([self.dims.inside(value) for value in expr.values])
         if isinstance(expr.ty, tvm.ir.PrimType):
             return self.dims.inside(expr)
-        if isinstance(expr, tvm.ir.GenericConst) and expr.ty.ndim == 0:
+        if _is_scalar(expr) and _bytes(expr) in self.common:
             return expr  # An immediate in the kernel.
         if not isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst):
             return expr
@@ -209,79 +215,29 @@ class _GroupFunction:
         return param
 
 
-class _Dims:
-    """The group's own dims for main's.
-
-    abstract: every dim of an operand that is no int becomes one symbol, the same for equal dims.
-    Otherwise only main's symbols are renamed and its expressions kept.
-    """
-
-    def __init__(self, abstract: bool, same: SameDims) -> None:
-        self.abstract = abstract
-        self._same = same
-        self._analyzer = tvm.sym.Analyzer()
-        self._known: dict[tvm_ffi.StructuralKey, tvm.ir.Expr] = {}
-        self._outside: dict[tvm.ir.Var, tvm.ir.Expr] = {}
-
-    def inside(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
-        """The group's expression for one of main's."""
-        if not isinstance(expr, tvm.ir.Expr) or not isinstance(expr.ty, tvm.ir.PrimType):
-            return expr
-        symbols = relax.analysis.tir_vars_in_type(relax.ShapeType([expr])) if _integer(expr) else ()
-        if not symbols:
-            return expr
-        if not self.abstract:
-            for symbol in symbols:
-                self._symbol(symbol, symbol.name)
-            return tvm_ffi.structural_map(
-                expr, (tvm.ir.Var, lambda v: self._known.get(self._key(v), v))
-            )
-        return self._symbol(expr, expr.name if isinstance(expr, tvm.ir.Var) else "d")
-
-    def type_inside(self, ty: tvm.ir.Type) -> tvm.ir.Type:
-        if isinstance(ty, relax.TensorType) and ty.shape is not None:
-            return relax.TensorType([self.inside(d) for d in ty.shape.values], ty.dtype)
-        if isinstance(ty, relax.TupleType):
-            return relax.TupleType([self.type_inside(field) for field in ty.fields])
-        return ty
-
-    def learn(self, outer: tvm.ir.Type, inner: tvm.ir.Type) -> bool:
-        """Take the dims that inference found inside as the names of main's.
-
-        False where inference lost the shape or found two different names for one dim.
-        """
-        if isinstance(outer, relax.TupleType):
-            return all(map(self.learn, outer.fields, inner.fields))
-        if inner.shape is None:
-            return False
-        for dim, found in zip(outer.shape.values, inner.shape.values, strict=True):
-            if isinstance(dim, tirx.IntImm):
-                if not isinstance(found, tirx.IntImm):
-                    return False
-                continue
-            known = self._known.setdefault(self._key(dim), found)
-            if not self._analyzer.can_prove_equal(known, found) and self.abstract:
-                return False
-        return True
-
-    def scalars(self, params: list[tvm.ir.Var]) -> dict[tvm.ir.Var, tvm.ir.Expr]:
-        """Symbols that no parameter's shape binds, with their values in main."""
-        bound = relax.analysis.definable_tir_vars_in_type(
-            relax.TupleType([param.ty for param in params])
-        )
-        return {s: value for s, value in self._outside.items() if s not in set(bound)}
-
-    def _symbol(self, expr: tvm.ir.Expr, name: str) -> tvm.ir.Expr:
-        key = self._key(expr)
-        if key not in self._known:
-            symbol = tirx.Var(name, "int64")
-            self._known[key] = symbol
-            self._outside[symbol] = expr
-        return self._known[key]
-
-    def _key(self, expr: tvm.ir.Expr) -> tvm_ffi.StructuralKey:
-        return self._same.find(self._analyzer.simplify(expr))
+MIN_SHARED = 3
+"""A scalar constant used as often as this is an immediate; a rarer one is a layer's own, and as a
+parameter it leaves the kernel free to serve the other layers."""
 
 
-def _integer(expr: tvm.ir.Expr) -> bool:
-    return str(expr.ty.dtype).startswith("int")
+def _common_constants(func: relax.Function) -> set[bytes]:
+    counts: Counter[bytes] = Counter()
+
+    def visit(expr: tvm.ir.Expr) -> None:
+        if isinstance(expr, relax.Call):
+            counts.update(_bytes(a) for a in expr.args if _is_scalar(a))
+
+    relax.analysis.post_order_visit(func, visit)
+    return {value for value, count in counts.items() if count >= MIN_SHARED}
+
+
+def _is_scalar(expr: tvm.ir.Expr) -> bool:
+    return (
+        isinstance(expr, tvm.ir.GenericConst)
+        and isinstance(expr.ty, relax.TensorType)
+        and expr.ty.ndim == 0
+    )
+
+
+def _bytes(expr: tvm.ir.GenericConst) -> bytes:
+    return expr.value.numpy().tobytes()
