@@ -42,6 +42,12 @@ class Fact:
         return list(shape.ty.values) if shape.ty.values is not None else None
 
     @property
+    def array(self) -> np.ndarray:
+        """The entries of a value that is known to be tracked."""
+        assert self.value is not None
+        return self.value
+
+    @property
     def known(self) -> bool:
         """Whether every entry is tracked."""
         return self.value is not None and all(e is not None for e in self.value.flat)

@@ -128,7 +128,7 @@ ROWS: dict[str, Row] = {
     "relax.flip": Row(
         _ISDOS,
         _ONE,
-        value=values.movement(lambda call, facts: np.flip(facts[0].value, int(call.attrs.axis))),
+        value=values.movement(lambda call, facts: np.flip(facts[0].array, int(call.attrs.axis))),
     ),
     "relax.nn.pad": Row(_ISDOS, _ONE),
     # One to many.
@@ -205,7 +205,7 @@ ROWS: dict[str, Row] = {
     "relax.permute_dims": Row(
         _ISDOS,
         _SHUFFLE,
-        value=values.movement(lambda call, facts: np.transpose(facts[0].value, call.attrs.axes)),
+        value=values.movement(lambda call, facts: np.transpose(facts[0].array, call.attrs.axes)),
     ),
     "relax.layout_transform": Row(_ISDOS, _SHUFFLE),
     "relax.nn.pixel_shuffle": Row(_ISDOS, _SHUFFLE),

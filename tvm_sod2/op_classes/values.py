@@ -33,7 +33,7 @@ def elementwise(function: Callable[..., Entry]) -> ValueTransfer:
     def transfer(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> Any:
         if any(fact.value is None for fact in facts):
             return None
-        arrays = [fact.value for fact in facts]
+        arrays = [fact.array for fact in facts]
         if not tracks("int64", np.broadcast(*arrays).size if len(arrays) > 1 else arrays[0].size):
             return None
         ufunc = np.frompyfunc(lambda *args: function(arithmetic, *args), len(arrays), 1)
@@ -88,16 +88,16 @@ def _each(function: Callable[[Entry], Entry], value: np.ndarray) -> np.ndarray:
 
 
 def concat(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
-    parts = [field.value for field in facts[0].fields]
-    if any(part is None for part in parts):
+    if any(field.value is None for field in facts[0].fields):
         return None
+    parts = [field.array for field in facts[0].fields]
     return np.concatenate(parts, axis=int(call.attrs.axis or 0))
 
 
 def stack(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
-    parts = [field.value for field in facts[0].fields]
-    if any(part is None for part in parts):
+    if any(field.value is None for field in facts[0].fields):
         return None
+    parts = [field.array for field in facts[0].fields]
     return np.stack(parts, axis=int(call.attrs.axis or 0))
 
 
@@ -111,9 +111,10 @@ def take(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
 
 
 def strided_slice(_call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
-    source = facts[0].value
-    numbers = [fact.value for fact in facts[1:]]
-    if source is None or any(n is None or not _constant(n) for n in numbers):
+    if any(fact.value is None for fact in facts):
+        return None
+    source, numbers = facts[0].array, [fact.array for fact in facts[1:]]
+    if not all(map(_constant, numbers)):
         return None
     axes, begins, ends = (list(n) for n in numbers[:3])
     strides = list(numbers[3]) if len(numbers) > 3 else [1] * len(axes)
@@ -189,7 +190,7 @@ def element_count(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic)
 
 
 def reshape(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:
-    return facts[0].value.reshape(constant_dims(call)) if _reshapable(call, facts) else None
+    return facts[0].array.reshape(constant_dims(call)) if _reshapable(call, facts) else None
 
 
 def expand_to(_call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Any:

@@ -36,7 +36,7 @@ class _Canceller(relax.PyExprMutator):
             return call
         inner = self._definition(call.args[0])
         inner_order = _order(inner)
-        if inner_order is not None:
+        if inner is not None and inner_order is not None:
             return _permuted(inner.args[0], [inner_order[axis] for axis in order])
         if _is_reshape(inner):
             through = self._through_reshape(call, inner, order)
@@ -51,7 +51,7 @@ class _Canceller(relax.PyExprMutator):
     ) -> tvm.ir.Expr | None:
         first = self._definition(reshape.args[0])
         first_order = _order(first)
-        if first_order is None:
+        if first is None or first_order is None:
             return None
         groups = _merged_axes(_dims(reshape.args[0]), _dims(reshape))
         if groups is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import ChainMap
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
@@ -179,9 +180,9 @@ class _Solver:
             return self.result.facts[expr]
         if isinstance(expr, relax.Tuple):
             fields = tuple(self._fact(field) for field in expr.fields)
-            scalars = [f.value for f in fields if isinstance(f.ty, tvm.ir.PrimType)]
-            if fields and len(scalars) == len(fields) and all(s is not None for s in scalars):
-                return Fact(expr.ty, entries([s.flat[0] for s in scalars]), fields)
+            scalars = all(isinstance(f.ty, tvm.ir.PrimType) and f.known for f in fields)
+            if fields and scalars:
+                return Fact(expr.ty, entries([f.array.flat[0] for f in fields]), fields)
             return Fact(relax.TupleType([f.ty for f in fields]), fields=fields)
         if isinstance(expr, relax.TupleGetItem):
             source = self._fact(expr.tuple_value)
@@ -298,7 +299,7 @@ def _trackable(fact: Fact) -> bool:
     return tracks(str(fact.ty.dtype), count)
 
 
-def _constant_entries(constant: tvm.ir.GenericConst) -> object:
+def _constant_entries(constant: tvm.ir.GenericConst) -> np.ndarray | None:
     data = constant.value.numpy()
     if not tracks(str(data.dtype), data.size):
         return None
