@@ -1,7 +1,5 @@
 """Execution orders: never a higher peak, and the lowest one where it can be enumerated."""
 
-# ruff: noqa: F841 -- TVMScript is no Python
-
 from __future__ import annotations
 
 import itertools

@@ -15,14 +15,16 @@ from tvm_sod2.memory.arena import PlanArena
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.free import FreeAfterLastUse
+from tvm_sod2.passes.lift_scratch import LiftScratch
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 
 def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
     """Passes from `call_tir` form to an executable's parts, compiled for `target`."""
     return [
-        # Everything that computes is a kernel, every reshape a view.
+        # Everything that computes is a kernel, and all it writes to an operand.
         LowerShapeToTensor(),
+        LiftScratch(),
         relax.transform.DeadCodeElimination(),
         # Explicit form: every kernel is called with the tensors it writes.
         relax.transform.ToNonDataflow(),
