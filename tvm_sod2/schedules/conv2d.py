@@ -9,7 +9,7 @@ with a clipped run. What is skipped is exactly what zero padding would add.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,15 +29,9 @@ from tvm_sod2.schedules.kernel import (
     lowered,
     ramp,
 )
-from tvm_sod2.schedules.microkernel import (
-    Panels,
-    Registers,
-    Shape,
-    Tile,
-    Widths,
-    by_rows,
-    pack_panels,
-)
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.output import Output
+from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, pack_panels
 from tvm_sod2.schedules.traits import Traits
 
 
@@ -133,7 +127,6 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
         kh_first, kh_count = vertical.taps(code, top, height, "kh")
         low, high = horizontal.interior(code, width, out_w, "ow")
         blocks = Blocks(code, low, high, out_w, shape.rows)
-        tile = Tile(code, shape)
         with code.loop(blocks.count, "block") as block:
             first, pixels, inside = blocks.locate(block)
             left = code.slot(horizontal.start(first), "left")
@@ -148,41 +141,37 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                     registers.run(
                         length,
                         lambda r, i: x[n, ih, iw + i64(r * horizontal.stride), i],
-                        lambda v, size, i: packed[panel, base + i, ramp(v * shape.lanes, size)],
+                        lambda offset, size, i: packed[panel, base + i, ramp(offset, size)],
                     )
 
-            def fill(vectors: Widths, count: int) -> None:
-                registers = Registers(code, count, vectors)
-                if horizontal.dilation == 1:
-                    run(registers, i64(0), kernel["W"] * kernel["I"])
-                else:
-                    with code.loop(kernel["W"], "kw") as kw:
-                        run(registers, kw, kernel["I"])
-                registers.spill(tile)
+            def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
+                def fill(count: int) -> None:
+                    registers = Registers(code, count, vectors)
+                    if horizontal.dilation == 1:
+                        run(registers, i64(0), kernel["W"] * kernel["I"])
+                    else:
+                        with code.loop(kernel["W"], "kw") as kw:
+                            run(registers, kw, kernel["I"])
+                    done(registers)
 
-            def fill_border(vectors: Widths) -> None:
-                kw_first, kw_count = horizontal.taps(code, left, width, "kw")
-                registers = Registers(code, 1, vectors)
-                if horizontal.dilation == 1:
-                    run(registers, kw_first, kw_count * i64(kernel["I"]))
-                else:
-                    with code.loop(kw_count, "kw") as kw:
-                        run(registers, kw_first + kw, kernel["I"])
-                registers.spill(tile)
+                def fill_border() -> None:
+                    kw_first, kw_count = horizontal.taps(code, left, width, "kw")
+                    registers = Registers(code, 1, vectors)
+                    if horizontal.dilation == 1:
+                        run(registers, kw_first, kw_count * i64(kernel["I"]))
+                    else:
+                        with code.loop(kw_count, "kw") as kw:
+                            run(registers, kw_first + kw, kernel["I"])
+                    done(registers)
 
-            def fill_block(vectors: Widths) -> None:
-                interior = partial(by_rows, code, pixels, shape.rows, partial(fill, vectors))
-                code.branch([(inside, interior), (None, partial(fill_border, vectors))])
+                interior = partial(by_rows, code, pixels, shape.rows, fill)
+                code.branch([(inside, interior), (None, fill_border)])
 
             def at(r: Any) -> Sequence[Any]:
                 return n, oh, first + r
 
-            panels.fill(code, panel, fill_block)
-            panels.store(
-                code,
-                panel,
-                partial(tile.store, group, pixels, at, panel * i64(shape.columns)),
-            )
+            output = Output(group, panels, panel, pixels, at, panel * i64(shape.columns))
+            output.write(code, versions, kernel["H"] * kernel["W"] * kernel["I"])
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(

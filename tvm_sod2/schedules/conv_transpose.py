@@ -7,7 +7,7 @@ which lie side by side in each output row, are stored as one run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,16 @@ from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
-from tvm_sod2.schedules.microkernel import (
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.output import Output, Tile
+from tvm_sod2.schedules.panels import (
     Panels,
-    Registers,
     Shape,
-    Tile,
     Widths,
     by_rows,
     pack_panels,
     pieces,
+    widths,
 )
 from tvm_sod2.schedules.traits import Traits
 
@@ -66,31 +67,34 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
         tap = code.slot(part // i64(panels.count), "tap")
         kh, kw = tap // i64(kernel[1]), tap % i64(kernel[1])
         oh = code.slot(h * i64(kernel[0]) + kh, "oh")
-        tile = Tile(code, shape)
         with code.loop(blocks, "block") as block:
             first = code.slot(block * i64(shape.rows), "first")
             rows = code.slot(tirx.min(width - first, i64(shape.rows)), "rows")
 
-            def fill(vectors: Widths, count: int) -> None:
-                registers = Registers(code, count, vectors)
-                registers.run(
-                    dims["I"],
-                    lambda r, i: x[n, h, first + i64(r), i],
-                    lambda v, size, i: packed[part, i, ramp(v * shape.lanes, size)],
-                )
-                registers.spill(tile)
+            def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
+                def fill(count: int) -> None:
+                    registers = Registers(code, count, vectors)
+                    registers.run(
+                        dims["I"],
+                        lambda r, i: x[n, h, first + i64(r), i],
+                        lambda offset, size, i: packed[part, i, ramp(offset, size)],
+                    )
+                    done(registers)
+
+                by_rows(code, rows, shape.rows, fill)
 
             def at(r: Any) -> Sequence[Any]:
                 return n, oh, (first + r) * i64(kernel[1]) + kw
 
-            panels.fill(code, panel, lambda v: by_rows(code, rows, shape.rows, partial(fill, v)))
             if together:
+                tile = Tile(code, shape)
+                versions(widths(columns, lanes), tile.put)
                 for j in range(kernel[0]):
                     run = _Run(kernel[1], dims["O"], j * kernel[1] * dims["O"])
                     run.store(group, tile, rows, (n, oh + i64(j)), first)
             else:
-                store = partial(tile.store, group, rows, at, panel * i64(shape.columns))
-                panels.store(code, panel, store)
+                output = Output(group, panels, panel, rows, at, panel * i64(shape.columns))
+                output.write(code, versions, dims["I"])
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(

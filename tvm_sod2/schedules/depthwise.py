@@ -18,42 +18,13 @@ from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.conv2d import Blocks, windows
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, f32, i64, lowered, ramp, splat
-from tvm_sod2.schedules.microkernel import Panels, Shape, Tile, by_rows, pieces
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.output import Output
+from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows
 from tvm_sod2.schedules.traits import Traits
 
 PIXELS = 4
-
-
-class _Sums:
-    """Zeroed accumulators for some pixels and all pieces of a chunk's channels."""
-
-    def __init__(self, code: Code, pixels: int, columns: int, lanes: int) -> None:
-        self.code, self.lanes = code, lanes
-        self.pieces = pieces(columns, lanes)
-        self.sums = [
-            [code.register(width, "sum", r, first) for first, width in self.pieces]
-            for r in range(pixels)
-        ]
-        for row in self.sums:
-            for total, (_, width) in zip(row, self.pieces, strict=True):
-                code.store(total, splat(f32(0.0), width), ramp(0, width))
-
-    def add(self, data: Callable[[int, int, int], Any], weight: Callable[[int, int], Any]) -> None:
-        """Add one tap: `data(pixel, first, width) * weight(first, width)`."""
-        for i, (first, width) in enumerate(self.pieces):
-            factor = weight(first, width)
-            for r, row in enumerate(self.sums):
-                value = row[i][ramp(0, width)] + data(r, first, width) * factor
-                self.code.store(row[i], value, ramp(0, width))
-
-    def spill(self, tile: Tile) -> None:
-        """Put the sums on the stack."""
-        for r, row in enumerate(self.sums):
-            for total, (first, width) in zip(row, self.pieces, strict=True):
-                part, offset = divmod(first, self.lanes)
-                at = ramp(r * self.lanes + offset, width)
-                self.code.store(tile.parts[part], total[ramp(0, width)], at)
 
 
 def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
@@ -86,44 +57,43 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
         kh_first, kh_count = vertical.taps(code, top, height, "kh")
         low, high = horizontal.interior(code, width, out_w, "ow")
         blocks = Blocks(code, low, high, out_w, shape.rows)
-        tile = Tile(code, shape)
         with code.loop(blocks.count, "block") as block:
             first, pixels, inside = blocks.locate(block)
             left = code.slot(horizontal.start(first), "left")
 
-            def tap(sums: _Sums, kh: Any, kw: Any) -> None:
+            def tap(registers: Registers, kh: Any, kw: Any) -> None:
                 ih = top + kh * i64(vertical.dilation)
                 iw = left + kw * i64(horizontal.dilation)
-                sums.add(
-                    lambda r, c, size: x[
-                        n, ih, iw + i64(r * horizontal.stride), ramp(channel + i64(c), size)
+                registers.multiply(
+                    lambda r, offset, size: x[
+                        n, ih, iw + i64(r * horizontal.stride), ramp(channel + i64(offset), size)
                     ],
-                    lambda c, size: packed[kh, kw, ramp(channel + i64(c), size)],
+                    lambda offset, size: packed[kh, kw, ramp(channel + i64(offset), size)],
                 )
 
-            def fill(columns: int, count: int) -> None:
-                sums = _Sums(code, count, columns, lanes)
-                with code.loop(kh_count, "kh") as kh:
-                    for kw in range(kernel["W"]):
-                        tap(sums, kh_first + kh, i64(kw))
-                sums.spill(tile)
+            def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
+                def fill(count: int) -> None:
+                    registers = Registers(code, count, vectors, chains=1)
+                    with code.loop(kh_count, "kh") as kh:
+                        for kw in range(kernel["W"]):
+                            tap(registers, kh_first + kh, i64(kw))
+                    done(registers)
 
-            def fill_border(columns: int) -> None:
-                kw_first, kw_count = horizontal.taps(code, left, width, "kw")
-                sums = _Sums(code, 1, columns, lanes)
-                with code.loop(kh_count, "kh") as kh, code.loop(kw_count, "kw") as kw:
-                    tap(sums, kh_first + kh, kw_first + kw)
-                sums.spill(tile)
+                def fill_border() -> None:
+                    kw_first, kw_count = horizontal.taps(code, left, width, "kw")
+                    registers = Registers(code, 1, vectors, chains=1)
+                    with code.loop(kh_count, "kh") as kh, code.loop(kw_count, "kw") as kw:
+                        tap(registers, kh_first + kh, kw_first + kw)
+                    done(registers)
 
-            def fill_block(columns: int) -> None:
-                rows = partial(by_rows, code, pixels, shape.rows, partial(fill, columns))
-                code.branch([(inside, rows), (None, partial(fill_border, columns))])
+                interior = partial(by_rows, code, pixels, shape.rows, fill)
+                code.branch([(inside, interior), (None, fill_border)])
 
             def at(r: Any) -> Sequence[Any]:
                 return n, oh, first + r
 
-            chunks.store(code, chunk, fill_block)
-            chunks.store(code, chunk, partial(tile.store, group, pixels, at, channel))
+            output = Output(group, chunks, chunk, pixels, at, channel)
+            output.write(code, versions, kernel["H"] * kernel["W"], exact=True)
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(

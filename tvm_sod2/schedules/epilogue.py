@@ -15,6 +15,9 @@ from tvm_sod2.schedules.kernel import Refusal, i64
 ANCHOR = "sod2.anchor"
 IF_THEN_ELSE = "prim.if_then_else"
 
+# Nodes of an expression that is still light; hardswish after a bias has 30.
+LIGHT = 40
+
 
 @dataclass(frozen=True)
 class Group:
@@ -74,6 +77,14 @@ class Group:
             self.value, [(TensorLoad, lambda node: tirx.const(0, str(node.ty.dtype)))]
         )
         return not _mentions([without_loads], lead)
+
+    def light(self) -> bool:
+        """Whether the epilogue is a few operations without calls, cheap to write many times."""
+        sizes: list[bool] = []
+        tvm_ffi.structural_walk(
+            self.value, [(ir.Expr, lambda node: sizes.append(isinstance(node, ir.Call)))]
+        )
+        return not any(sizes) and len(sizes) <= LIGHT
 
     def stored(self, register: Any, index: Sequence[Any]) -> Any:
         """The epilogue's value at `index`, with `register` for the anchor's result there."""

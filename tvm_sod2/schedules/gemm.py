@@ -26,16 +26,9 @@ from tvm_sod2.schedules.kernel import (
     ramp,
     unravel,
 )
-from tvm_sod2.schedules.microkernel import (
-    Panels,
-    Registers,
-    Shape,
-    Tile,
-    Widths,
-    by_rows,
-    pack_panels,
-    product,
-)
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.output import Output
+from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, pack_panels, product
 from tvm_sod2.schedules.traits import Traits
 
 
@@ -102,25 +95,24 @@ def _emit(
     with code.loop(blocks.count * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
         first, rows = blocks.locate(t // i64(panels.count))
         panel = code.slot(t % i64(panels.count), "panel")
-        tile = Tile(code, shape)
 
-        def fill(vectors: Widths, count: int) -> None:
-            registers = Registers(code, count, vectors)
-            registers.run(
-                k,
-                lambda r, i: a[(*_zeros(lead), first + i64(r), i) if lead else (i,)],
-                lambda v, width, i: packed[panel, i, ramp(v * shape.lanes, width)],
-            )
-            registers.spill(tile)
+        def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
+            def fill(count: int) -> None:
+                registers = Registers(code, count, vectors)
+                registers.run(
+                    k,
+                    lambda r, i: a[(*_zeros(lead), first + i64(r), i) if lead else (i,)],
+                    lambda offset, width, i: packed[panel, i, ramp(offset, width)],
+                )
+                done(registers)
 
-        def store(columns: int) -> None:
-            start = panel * i64(shape.columns)
-            tile.store(
-                group, rows, lambda r: row_index(code, first + r, lead, linear), start, columns
-            )
+            by_rows(code, rows, shape.rows, fill)
 
-        panels.fill(code, panel, lambda v: by_rows(code, rows, shape.rows, partial(fill, v)))
-        panels.store(code, panel, store)
+        def at(r: Any) -> Sequence[Any]:
+            return row_index(code, first + r, lead, linear)
+
+        output = Output(group, panels, panel, rows, at, panel * i64(shape.columns))
+        output.write(code, versions, k)
     params = list(group.func.params)
     params[group.position(b)] = packed
     return Kernel(

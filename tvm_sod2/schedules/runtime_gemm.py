@@ -9,7 +9,7 @@ row pointers would not fit the scalar registers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,9 @@ from tvm_sod2.schedules.kernel import (
     unravel,
 )
 from tvm_sod2.schedules.legalize import broadcast_index
-from tvm_sod2.schedules.microkernel import Registers, Shape, Tile, by_rows, product
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.output import SHORT, Output
+from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, product
 from tvm_sod2.schedules.traits import Traits
 
 ROWS = 6
@@ -67,19 +69,22 @@ def _emit_width(code: Code, group: Group, shape: Shape) -> None:
         at = unravel(code, block // blocks.count, batch)
         at_a = broadcast_index(list(a.shape)[:-2], at)
         at_b = broadcast_index(list(b.shape)[:-2], at)
-        tile = Tile(code, shape)
 
-        def fill(count: int) -> None:
-            registers = Registers(code, count, shape.whole)
-            registers.run(
-                int(k) if isinstance(k, tirx.IntImm) else k,
-                lambda r, i: a[(*at_a, first + i64(r), i)],
-                lambda v, size, i: b[(*at_b, i, ramp(start + i64(v * shape.lanes), size))],
-            )
-            registers.spill(tile)
+        def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
+            def fill(count: int) -> None:
+                registers = Registers(code, count, vectors)
+                registers.run(
+                    int(k) if isinstance(k, tirx.IntImm) else k,
+                    lambda r, i: a[(*at_a, first + i64(r), i)],
+                    lambda offset, size, i: b[(*at_b, i, ramp(start + i64(offset), size))],
+                )
+                done(registers)
+
+            by_rows(code, rows, shape.rows, fill)
 
         def lead(r: Any) -> Sequence[Any]:
             return *at, first + r
 
-        by_rows(code, rows, shape.rows, fill)
-        tile.store(group, rows, lead, start, shape.columns)
+        # One whole panel, wherever it starts.
+        output = Output(group, Panels(shape.columns, shape), i64(0), rows, lead, start)
+        output.write(code, versions, int(k) if isinstance(k, tirx.IntImm) else SHORT + 1)

@@ -31,14 +31,15 @@ from tvm_sod2.schedules.kernel import (
     ramp,
     splat,
 )
-from tvm_sod2.schedules.microkernel import (
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.panels import (
     Panels,
-    Registers,
     Shape,
     Widths,
     by_rows,
     pack_panels,
     pieces,
+    widths,
 )
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.winograd_matrices import (
@@ -209,14 +210,21 @@ def _multiply(task: _Task, depth: int) -> None:
             registers.run(
                 depth,
                 lambda r, i: task.data[base + i64(r * depth) + i],
-                lambda v, size, i: task.packed[point, panel, i, ramp(v * shape.lanes, size)],
+                lambda offset, size, i: task.packed[point, panel, i, ramp(offset, size)],
             )
-            for r, v, value, size in registers.totals():
+            for r, offset, size, total in registers.totals():
                 row = (point * i64(shape.rows) + i64(r)) * i64(row_size)
-                column = panel * i64(shape.columns) + i64(v * shape.lanes)
-                code.store(task.products, value, ramp(row + column, size))
+                column = panel * i64(shape.columns) + i64(offset)
+                code.store(task.products, total[ramp(0, size)], ramp(row + column, size))
 
-        panels.fill(code, panel, lambda v: by_rows(code, task.rows, shape.rows, partial(fill, v)))
+        tail = widths(panels.n % shape.columns, shape.lanes)
+        panels.choose(
+            code,
+            panel,
+            shape.whole,
+            tail,
+            lambda vectors: by_rows(code, task.rows, shape.rows, partial(fill, vectors)),
+        )
 
 
 def _transform_outputs(task: _Task, channels: int) -> None:
