@@ -16,7 +16,8 @@ from tvm.script import relax as R
 from tvm.script import tirx as T
 
 from tvm_sod2.errors import BuildError
-from tvm_sod2.passes.lower import lower_to_vm
+from tvm_sod2.passes.lower import lower_to_vm, memory_plan
+from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 HOST = tvm.target.Target({"kind": "llvm"})
@@ -142,6 +143,15 @@ def test_a_library_runs_in_a_process_without_this_package(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_plan_can_be_read_before_anything_is_lowered() -> None:
+    mod = tvm.transform.Sequential(
+        [LowerShapeToTensor(), relax.transform.LegalizeOps(), OrderForMemory()]
+    )(Mixed)
+    text = str(memory_plan(mod))
+    assert text.startswith("memory plan of main, bytes of the arena: ")
+    assert "float32(n, m)" in text
 
 
 def test_the_pool_does_not_grow_with_every_new_length() -> None:

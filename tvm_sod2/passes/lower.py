@@ -12,6 +12,7 @@ from tvm.target import Target
 
 from tvm_sod2.errors import BuildError
 from tvm_sod2.memory.arena import PlanArena
+from tvm_sod2.memory.plan import Plan, plan
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.free import FreeAfterLastUse
@@ -19,17 +20,29 @@ from tvm_sod2.passes.lift_scratch import LiftScratch
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 
-def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
-    """Passes from `call_tir` form to an executable's parts, compiled for `target`."""
+def explicit_form() -> list[tvm.transform.Pass]:
+    """Passes from `call_tir` form to kernels called with the tensors they write."""
     return [
         # Everything that computes is a kernel, and all it writes to an operand.
         LowerShapeToTensor(),
         LiftScratch(),
         relax.transform.DeadCodeElimination(),
-        # Explicit form: every kernel is called with the tensors it writes.
         relax.transform.ToNonDataflow(),
         relax.transform.RemovePurityChecking(),
         relax.transform.CallTIRRewrite(),
+    ]
+
+
+def memory_plan(mod: tvm.IRModule, name: str = "main") -> Plan:
+    """The memory plan of function `name` of a module in `call_tir` form, for people to read."""
+    explicit = tvm.transform.Sequential(explicit_form())(mod)
+    return plan(explicit[name], explicit, name)
+
+
+def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
+    """Passes from `call_tir` form to an executable's parts, compiled for `target`."""
+    return [
+        *explicit_form(),
         # Memory, and before it the check of the inputs' dims.
         *([PlanArena()] if target.kind.name == "llvm" else []),
         CheckInputs(),
