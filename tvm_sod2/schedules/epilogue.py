@@ -15,8 +15,8 @@ from tvm_sod2.schedules.kernel import Refusal, i64
 ANCHOR = "sod2.anchor"
 IF_THEN_ELSE = "prim.if_then_else"
 
-# Nodes of an expression that is still light; hardswish after a bias has 30.
-LIGHT = 40
+# Distinct float operations of an epilogue that is still light; bias, hardswish, scale: 8.
+LIGHT = 12
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,17 @@ class Group:
 
     def light(self) -> bool:
         """Whether the epilogue is a few operations without calls, cheap to write many times."""
-        sizes: list[bool] = []
-        tvm_ffi.structural_walk(
-            self.value, [(ir.Expr, lambda node: sizes.append(isinstance(node, ir.Call)))]
-        )
-        return not any(sizes) and len(sizes) <= LIGHT
+        nodes: list[Any] = []
+        tvm_ffi.structural_walk(self.value, [(ir.Expr, lambda node: nodes.append(node))])
+        if any(isinstance(node, ir.Call) for node in nodes):
+            return False
+        # Inlining repeats what is used twice; LLVM computes it once.
+        operations = {
+            tvm_ffi.structural_hash(node, map_free_vars=False)
+            for node in nodes
+            if hasattr(node, "a") and str(node.ty.dtype) == "float32"
+        }
+        return len(operations) <= LIGHT
 
     def stored(self, register: Any, index: Sequence[Any]) -> Any:
         """The epilogue's value at `index`, with `register` for the anchor's result there."""
