@@ -239,6 +239,25 @@ def test_split_into_two_outputs() -> None:
         np.testing.assert_array_equal(second, x[..., 12:])
 
 
+UNARY: dict[str, Reference] = {
+    **{name: getattr(np, name) for name in ("ceil", "cos", "cosh", "floor", "log", "sin", "sinh")},
+    **{name: getattr(np, name) for name in ("round", "sign", "sqrt", "tan", "square", "abs")},
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "asinh": np.arcsinh,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", sorted(UNARY))
+def test_functions_of_all_floats(name: str, dtype: str) -> None:
+    kernel = Kernel([tensor(n, w, dtype=dtype)], lambda bb, x: getattr(op, name)(x))
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (3, 37)).astype(dtype)
+    expected = UNARY[name](x.astype(np.float64))
+    np.testing.assert_allclose(kernel(x)[0], expected, rtol=2e-3 if dtype == "float16" else 2e-6)
+
+
 def assembly(types: Sequence[relax.TensorType], graph: Callable[..., relax.Expr]) -> str:
     return compiled(schedule(fused(types, graph))).mod.inspect_source("ll")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from rules_cases import Kernel, chain, dims, fused, random, ruled_by, tensor
+from rules_cases import Kernel, chain, dims, fused, random, ruled_by, schedule, tensor
 from tvm import relax
 
 op = relax.op
@@ -125,13 +125,13 @@ def test_average_pool(size: int, step: int, pad: int, counted: bool) -> None:
         np.testing.assert_allclose(kernel(x)[0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_windows_are_narrowed_instead_of_tested() -> None:
+@pytest.mark.parametrize(("size", "step", "pad"), POOLS)
+def test_windows_are_narrowed_instead_of_tested(size: int, step: int, pad: int) -> None:
     func = fused(
         [tensor(n, h, w, 16)],
-        lambda bb, x: op.nn.max_pool2d(x, (3, 3), (2, 2), (1,) * 4, layout="NHWC"),
+        lambda bb, x: op.nn.max_pool2d(x, (size, size), (step, step), (pad,) * 4, layout="NHWC"),
     )
-    from rules_cases import schedule
-
+    assert ruled_by(func) == "schedule_stages"
     assert "if_then_else" not in schedule(func).script()
 
 

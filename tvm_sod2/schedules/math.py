@@ -183,22 +183,30 @@ def vectorise_math(func: PrimFunc) -> PrimFunc:
     """Replace float32 calls of exp, log, erf, tanh, sigmoid and constant powers by polynomials.
 
     Before: ``B[i] = T.exp(A[i])``. After: ``B[i] = T.Let(...)`` of adds and multiplications.
-    Calls of other types stay as they are.
+    Functions of 16-bit floats are computed in float32, which is faster, more exact, and for some
+    the only way LLVM can compile them. Calls of float64 stay as they are.
     """
     return tvm_ffi.structural_map(func, [(Call, _replace)])
 
 
 def _replace(call: Call) -> Expr:
-    if not isinstance(call.op, Op) or str(getattr(call.ty, "dtype", "")) != "float32":
+    if not isinstance(call.op, Op):
         return call
+    dtype = str(getattr(call.ty, "dtype", ""))
     builder = _BUILDERS.get(call.op.name)
-    if builder is None:
+    if dtype in ("float16", "bfloat16") and (builder is not None or call.op.name in _WIDENED):
+        wide = [tirx.Cast("float32", arg) for arg in call.args]
+        replaced = _replace(tirx.call_intrin("float32", call.op.name, *wide))
+        return tirx.Cast(dtype, replaced)
+    if dtype != "float32" or builder is None:
         return call
     replaced = builder(*call.args)
     return call if replaced is None else replaced
 
 
 def _constant_power(x: Expr, exponent: Expr) -> Expr | None:
+    while isinstance(exponent, tirx.Cast):
+        exponent = exponent.value
     return power(x, float(exponent.value)) if isinstance(exponent, FloatImm) else None
 
 
@@ -210,6 +218,15 @@ _BUILDERS: dict[str, Callable[..., Expr | None]] = {
     "tirx.sigmoid": sigmoid,
     "tirx.pow": _constant_power,
 }
+
+
+_WIDENED = frozenset(
+    f"tirx.{name}"
+    for name in (
+        *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "sin", "sinh", "tan"),
+        *("exp2", "exp10", "log2", "log10", "log1p"),
+    )
+)
 
 
 class _Lets:

@@ -27,6 +27,9 @@ _CALLS: dict[str, int] = {
 _UNKNOWN_CALL = 4
 _DIVISION = 4
 
+# Functions of which LLVM has no vector form and which TVM does not take apart into scalar calls.
+_SCALAR_ONLY = frozenset({"tirx.cosh", "tirx.sinh"})
+
 EXPENSIVE = 16
 """From this weight on, a value needed twice is kept rather than computed twice."""
 
@@ -35,9 +38,16 @@ def weight(expr: Expr) -> int:
     """Instructions to evaluate `expr` once; loads and index arithmetic are not counted."""
     total = 0
 
-    def call(node: Call) -> None:
+    skip = tvm_ffi.WalkResult.SKIP
+
+    def call(node: Call) -> object:
         nonlocal total
-        total += _CALLS.get(node.op.name, _UNKNOWN_CALL) if isinstance(node.op, Op) else 1
+        name = node.op.name if isinstance(node.op, Op) else ""
+        total += _CALLS.get(name, _UNKNOWN_CALL)
+        if name != "prim.if_then_else":
+            return None
+        total += weight(node.args[1]) + weight(node.args[2])
+        return skip  # the condition is index arithmetic, and mostly resolved by splitting loops
 
     def binary(_: Expr) -> None:
         nonlocal total
@@ -47,7 +57,6 @@ def weight(expr: Expr) -> int:
         nonlocal total
         total += _DIVISION
 
-    skip = tvm_ffi.WalkResult.SKIP
     tvm_ffi.structural_walk(
         expr,
         [
@@ -74,6 +83,12 @@ def lanes_of(traits: Traits, along: Var, *exprs: Expr) -> int:
         if node.same_as(along):
             dtypes.add(str(node.ty.dtype))
 
+    scalar = False
+
+    def call(node: Call) -> None:
+        nonlocal scalar
+        scalar = scalar or getattr(node.op, "name", "") in _SCALAR_ONLY
+
     for expr in exprs:
         dtypes.add(str(expr.ty.dtype))
         tvm_ffi.structural_walk(
@@ -82,7 +97,10 @@ def lanes_of(traits: Traits, along: Var, *exprs: Expr) -> int:
                 (TensorLoad, load),
                 (tirx.Cast, lambda node: dtypes.add(str(node.ty.dtype))),
                 (Var, variable),
+                (Call, call),
             ],
             order="pre",
         )
+    if scalar:
+        return 1
     return min(traits.vector_bytes, *(traits.lanes(dtype) for dtype in dtypes))
