@@ -73,7 +73,15 @@ def _gather_nd(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 def _scatter_nd(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, indices, updates = inputs
-    depth = _depth(c, indices, "indices")
+    # The ranks leave only one depth: that of an update is what the indices leave of x.
+    depth = c.rank(indices) - 1 + c.rank(x) - c.rank(updates)
+    if not 0 < depth <= c.rank(x):
+        raise c.error(
+            f"ranks {c.rank(x)}, {c.rank(indices)} and {c.rank(updates)} of its inputs contradict"
+        )
+    rows = c.dims(indices)[:-1]
+    indices = c.equate(indices, [*rows, depth])
+    updates = c.equate(updates, [*rows, *c.dims(x)[depth:]])
     indices = _from_front(c, indices, x, list(range(depth)))
     mode = attrs.get("reduction", "none")
     return c.emit(
@@ -85,6 +93,7 @@ def _scatter_elements(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, indices, updates = inputs
     axis = c.axis(attrs.get("axis", 0), c.rank(x))
     indices = _from_front(c, indices, x, [axis])
+    updates = c.equate(updates, c.dims(indices))
     mode = attrs.get("reduction", "none")
     mode = "update" if mode == "none" else mode
     return c.emit(R.scatter_elements(x, indices, updates, axis, mode), c.dims(x))

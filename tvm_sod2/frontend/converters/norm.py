@@ -10,7 +10,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
-from tvm_sod2.frontend.dims import is_same
+from tvm_sod2.frontend.dims import floordiv, is_same
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -99,10 +99,10 @@ def _group_norm(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, scale, bias = inputs
     dims, groups = c.dims(x), attrs["num_groups"]
     channels = dims[1]
-    if not isinstance(channels, int) or channels % groups:
+    if isinstance(channels, int) and channels % groups:
         raise c.error(f"{channels} channels cannot be divided into {groups} groups")
     wide = c.astype(x, "float32") if attrs.get("stash_type", 1) == 1 else x
-    grouped = c.reshape(wide, [dims[0], groups, channels // groups, *dims[2:]])
+    grouped = c.reshape(wide, [dims[0], groups, floordiv(channels, groups), *dims[2:]])
     _, centred, variance = _moments(c, grouped, list(range(2, c.rank(grouped))))
     epsilon = attrs.get("epsilon", 1e-5)
     deviation = c.emit(R.sqrt(c.emit(R.add(variance, c.scalar(epsilon, variance)))))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
 
+from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
 
 Attrs = dict[str, Any]
@@ -40,10 +42,21 @@ def _reduction(
         x = before(c, inputs[0])
         axes = _axes(c, inputs, attrs)
         if axes is not None and c.rank(x):
-            x = c.emit(op(x, axes, bool(attrs.get("keepdims", 1))))
+            x = _reduce(c, op, x, axes, bool(attrs.get("keepdims", 1)))
         return after(c, x)
 
     return converter
+
+
+def _reduce(c: Context, op: Callable[..., Expr], x: Expr, axes: list[int], keep: bool) -> Expr:
+    dims = c.dims(x)
+    if op not in _NEUTRAL or 0 not in [dims[axis] for axis in axes]:
+        return c.emit(op(x, axes, keep))
+    # Nothing to reduce, which TVM's reductions answer with garbage.
+    kept = [1 if i in axes else dim for i, dim in enumerate(dims) if keep or i not in axes]
+    return c.emit(
+        R.broadcast_to(const(_NEUTRAL[op](c.dtype(x)), c.dtype(x)), relax.ShapeExpr(kept))
+    )
 
 
 def _abs(c: Context, x: Expr) -> Expr:
@@ -79,7 +92,7 @@ def _log_sum_exp(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return y if keep else R.squeeze(y, axes)
 
 
-def _bool_min(op: Callable[..., Expr]) -> Callable[..., Expr]:
+def _with_bool(op: Callable[..., Expr]) -> Callable[..., Expr]:
     """Max and Min are defined on bool as well, where TIR has no reducer."""
 
     def reducer(x: Expr, axes: list[int], keep: bool) -> Expr:
@@ -111,6 +124,8 @@ def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     x = inputs[0]
     k = int(c.require_constant(inputs[1], "K").reshape(())) if len(inputs) > 1 else attrs["k"]
     axis = c.axis(attrs.get("axis", -1), c.rank(x))
+    if c.dtype(x) in ("uint16", "uint32", "uint64"):
+        raise c.error(f"TVM cannot sort {c.dtype(x)}; cast its input to a signed type")
     both = c.emit(R.topk(x, k, axis, "both", bool(attrs.get("largest", 1)), "int64"))
     dims = c.dims(x)
     dims[axis] = k
@@ -130,6 +145,24 @@ def _cumulative(op: Callable[..., Expr]) -> Converter:
     return converter
 
 
+def _limit(dtype: str, largest: bool) -> float:
+    if dtype == "bool":
+        return largest
+    if "float" in dtype:
+        return np.inf if largest else -np.inf
+    return np.iinfo(dtype).max if largest else np.iinfo(dtype).min
+
+
+_MAX, _MIN = _with_bool(R.max), _with_bool(R.min)
+
+# What a reduction over no elements gives.
+_NEUTRAL: dict[Callable[..., Expr], Callable[[str], float]] = {
+    R.sum: lambda dtype: 0,
+    R.prod: lambda dtype: 1,
+    _MAX: lambda dtype: _limit(dtype, False),
+    _MIN: lambda dtype: _limit(dtype, True),
+}
+
 CONVERTERS: dict[str, Converter] = {
     "ArgMax": _arg(R.argmax),
     "ArgMin": _arg(R.argmin),
@@ -139,9 +172,9 @@ CONVERTERS: dict[str, Converter] = {
     "ReduceL2": _reduction(R.sum, _square, _root),
     "ReduceLogSum": _reduction(R.sum, after=_log),
     "ReduceLogSumExp": _log_sum_exp,
-    "ReduceMax": _reduction(_bool_min(R.max)),
+    "ReduceMax": _reduction(_MAX),
     "ReduceMean": _reduction(R.mean),
-    "ReduceMin": _reduction(_bool_min(R.min)),
+    "ReduceMin": _reduction(_MIN),
     "ReduceProd": _reduction(R.prod),
     "ReduceSum": _reduction(R.sum),
     "ReduceSumSquare": _reduction(R.sum, _square),

@@ -11,7 +11,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
-from tvm_sod2.frontend.dims import floordiv, product
+from tvm_sod2.frontend.dims import floordiv, is_same, product
 from tvm_sod2.frontend.dtypes import relax_dtype
 
 Attrs = dict[str, Any]
@@ -166,7 +166,7 @@ def _expand(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     # Each side may hold the 1 that the other one stretches.
     is_one = c.emit(R.equal(target, c.ints(1)))
     target = c.emit(R.where(is_one, c.shape_tensor(x), target))
-    return _broadcast_to(c, x, c.symbols_of(target, size))
+    return _stretched(c, x, c.symbols_of(target, size))
 
 
 def _expand_known(c: Context, x: Expr, wanted: list[int]) -> Expr:
@@ -174,13 +174,25 @@ def _expand_known(c: Context, x: Expr, wanted: list[int]) -> Expr:
     for own, other in zip(dims, wanted, strict=True):
         if isinstance(own, int) and 1 not in (own, other) and own != other:
             raise c.error(f"shape {dims} cannot be expanded to {wanted}")
-    return _broadcast_to(
+    return _stretched(
         c, x, [own if other == 1 else other for own, other in zip(dims, wanted, strict=True)]
     )
 
 
-def _broadcast_to(c: Context, x: Expr, dims: list[Dim]) -> Expr:
-    return R.broadcast_to(x, relax.ShapeExpr(dims))
+def _stretched(c: Context, x: Expr, dims: list[Dim]) -> Expr:
+    """Emit ``x`` stretched to ``dims``, each of which is 1 or the same in ``x``."""
+    target: list[Dim] = []
+    for axis, (own, wanted) in enumerate(zip(c.dims(x), dims, strict=True)):
+        if isinstance(own, int) and own > 1:
+            target.append(own)
+        elif isinstance(own, int) or is_same(own, wanted):
+            target.append(wanted)
+        else:
+            # 1 or the wanted size, as the data will have it: broadcast_to would take it for granted
+            # that it is the latter. Clamped, the indices 0, 1, ... are right for both.
+            x = c.take(x, c.iota(wanted), axis)
+            target.append(wanted)
+    return R.broadcast_to(x, relax.ShapeExpr(target))
 
 
 def _tile(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
@@ -195,11 +207,11 @@ def _tile(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         raise c.error(f"{len(repeats)} repeats for a tensor of rank {rank}")
     if all(isinstance(repeat, int) for repeat in repeats):
         return R.tile(x, [int(repeat) for repeat in repeats])
-    # Repeats of the data's own: a new axis before each, stretched, and merged with it.
-    apart = c.reshape(x, [part for dim in dims for part in (1, dim)])
-    pairs = [part for pair in zip(repeats, dims, strict=True) for part in pair]
-    spread = c.emit(R.broadcast_to(apart, relax.ShapeExpr(pairs)))
-    return c.reshape(spread, [product(pair) for pair in zip(repeats, dims, strict=True)])
+    for axis, (repeat, dim) in enumerate(zip(repeats, dims, strict=True)):
+        if not isinstance(repeat, int) or repeat != 1:
+            places = c.iota(product((repeat, dim)))
+            x = c.emit(R.take(x, places, axis, mode="wrap"))
+    return x
 
 
 def _constant_of_shape(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:

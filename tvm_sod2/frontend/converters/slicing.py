@@ -18,7 +18,7 @@ Attrs = dict[str, Any]
 Inputs = list[Any]
 
 
-# Exporters write INT32_MAX or INT64_MAX for "to the end", and their negatives; no axis is that long.
+# Exporters write INT32_MAX or INT64_MAX, or their negatives, for "to the end".
 _ENDLESS = 2**31 - 1
 
 
