@@ -17,6 +17,7 @@ class Dataflow:
     """Step i needs the steps `needs[i]` done; it creates tensor i and uses the tensors `uses[i]`.
 
     A step that allocates nothing creates a tensor of no bytes. Tensors in `kept` outlive the block.
+    Results of the function count as no bytes: they have memory of their own in any order.
     """
 
     needs: tuple[frozenset[int], ...]
@@ -55,11 +56,18 @@ def dataflow_of(
             # Defined by a `match_cast`, if nothing before it has defined it.
             if isinstance(binding, relax.MatchCast):
                 producer.setdefault(symbol, step)
-    after = set(relax.analysis.free_vars(result))
-    for following in later:
-        for binding in following.bindings:
-            after |= set(relax.analysis.free_vars(binding.value))
-    kept = _tensors(memory, after)
+    returned = set(relax.analysis.free_vars(result))
+    after: set[relax.Var] = set()
+    for following in reversed(later):
+        for binding in reversed(following.bindings):
+            mentioned = set(relax.analysis.free_vars(binding.value))
+            after |= mentioned
+            if binding.var in returned and not _allocates(binding.value):
+                returned |= mentioned
+    results = _tensors(memory, returned)
+    for step in results:
+        sizes[step] = ZERO
+    kept = _tensors(memory, after) | results
     return Dataflow(tuple(needs), tuple(uses), tuple(sizes), kept)
 
 
