@@ -16,6 +16,7 @@ from kernel_cases import (
     tensor,
 )
 from tvm import relax, tirx
+from tvm_ffi import structural_walk
 
 from tvm_sod2.errors import BuildError
 from tvm_sod2.schedules import schedule as schedule_module
@@ -75,6 +76,25 @@ def test_a_weight_passed_as_argument_anywhere_stays_unpacked() -> None:
     (found,) = (c for v, c in constant_arguments(mod).items() if v.name_hint == "group")
     assert found == frozenset()
     assert "run-time gemm" in choices(ScheduleKernels(AVX2)(mod))["group"]
+
+
+def test_other_uses_of_a_kernel_follow_it() -> None:
+    """`call_tir_inplace` names its PrimFunc as `call_tir` does, but is not looked into."""
+    mod = fused({name: Case(op.nn.relu, [tensor(*dims("m"), 8)]) for name in ("a", "b")})
+    (m,) = dims("m")
+    users = [v for v in mod.get_global_vars() if v.name_hint.endswith("_group")]
+    bb = relax.BlockBuilder(mod)
+    x = relax.Var("x", tensor(m, 8))
+    with bb.function("main", [x]):
+        outs = [
+            bb.emit(op.call_tir_inplace(user, [op.add(x, x)], [0], tensor(m, 8))) for user in users
+        ]
+        bb.emit_func_output(relax.Tuple(outs))
+    done = ScheduleKernels(AVX2)(bb.get())
+    used: list[tvm.ir.GlobalVar] = []
+    structural_walk(done["main"], [(tvm.ir.GlobalVar, used.append)])
+    assert len(choices(done)) == 1
+    assert len(used) == 2 and all(var in done.get_global_vars() for var in used)
 
 
 def test_no_rule_is_an_error_that_names_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def _emit(
                 registers = Registers(code, count, vectors)
                 registers.run(
                     k,
-                    lambda r, i: a[(*_zeros(lead), first + i64(r), i) if lead else (i,)],
+                    lambda r, i: a[(*_zeros(lead), first + i64(r), i)],
                     lambda offset, width, i: packed[panel, i, ramp(offset, width)],
                 )
                 done(registers)
@@ -132,6 +132,4 @@ def _zeros(lead: Sequence[Any]) -> list[Any]:
 
 def row_index(code: Code, row: Any, lead: Sequence[Any], linear: bool) -> list[Any]:
     """The leading indices of a row: the row number alone where that will do, else taken apart."""
-    if linear:
-        return [*_zeros(lead), row] if lead else []
-    return unravel(code, row, lead)
+    return [*_zeros(lead), row] if linear else unravel(code, row, lead)

@@ -120,16 +120,23 @@ def _schedule(func: tirx.PrimFunc, traits: Traits) -> Kernel | None:
 
 
 def constant_arguments(mod: IRModule) -> dict[GlobalVar, frozenset[int]]:
-    """For each PrimFunc called with `call_tir`, the positions that are constants in every call."""
+    """For each PrimFunc, the positions that are constants in every call.
+
+    Only `call_tir` is looked into: with any other use of a PrimFunc, nothing counts as constant.
+    """
     found: dict[GlobalVar, frozenset[int]] = {}
 
     def visit(call: Any) -> None:
+        if not isinstance(call, relax.Call):
+            return
         callee = _callee(call)
+        here: frozenset[int] = frozenset()
         if callee is not None:
-            here = frozenset(
-                i for i, arg in enumerate(call.args[1].fields) if isinstance(arg, GenericConst)
-            )
-            found[callee] = found.get(callee, here) & here
+            args = enumerate(call.args[1].fields)
+            here = frozenset(i for i, arg in args if isinstance(arg, GenericConst))
+        for var in call.args:
+            if isinstance(var, GlobalVar):
+                found[var] = found.get(var, here) & here
 
     for func in mod.functions.values():
         if isinstance(func, relax.Function):
@@ -158,8 +165,10 @@ def _rewrite(
     kept = {v: f for v, f in mod.functions_items() if v not in kernels and v not in renamed}
     targets: dict[GlobalVar, tuple[GlobalVar, Mapping[int, Pack]]] = {}
     for var, kernel in kernels.items():
-        new = GlobalVar(var.name_hint)
-        relax.expr._update_type(new, kernel.func.ty)
+        new = var
+        if kernel.pack:
+            new = GlobalVar(var.name_hint)
+            relax.expr._update_type(new, kernel.func.ty)
         kept[new] = kernel.func
         targets[var] = new, kernel.pack
     for var, twin in renamed.items():
@@ -174,13 +183,16 @@ def _rewrite(
 
 @mutator
 class _Calls(PyExprMutator):
-    """Redirects calls to what replaced their PrimFunc."""
+    """Redirects whatever uses a PrimFunc to what replaced it."""
 
     def __init__(
         self, mod: IRModule, targets: Mapping[GlobalVar, tuple[GlobalVar, Mapping[int, Pack]]]
     ) -> None:
         super().__init__(mod)
         self.targets = targets
+
+    def visit_global_var_(self, var: GlobalVar) -> GlobalVar:
+        return self.targets[var][0] if var in self.targets else var
 
     def visit_call_(self, call: Any) -> Any:
         callee = _callee(call)
