@@ -138,10 +138,13 @@ class _Checker:
             return
         if not isinstance(out, relax.Var) or str(getattr(out.ty, "dtype", "")) != "int64":
             return
+        extents = list(out.ty.shape.values)
+        if len(extents) != 1 or not isinstance(extents[0], tirx.IntImm):
+            return
         name = call.op.name_hint
         if name not in self._kernels:
             self._kernels[name] = tvm.compile(kernel.with_attr("global_symbol", name))
-        vector = tvm.runtime.tensor(np.zeros(int(out.ty.shape.values[0]), "int64"))
+        vector = tvm.runtime.tensor(np.zeros(int(extents[0].value), "int64"))
         self._kernels[name][name](*(self._number(arg) for arg in scalars), vector)
         self._vectors[out] = vector.numpy()
 
