@@ -53,6 +53,10 @@ CONVS = {
     "to_one_channel": Conv((1, 3, 3, 2), padding=(1, 1, 1, 1)),
     "depthwise_one": Conv((1, 3, 3, 1), padding=(1, 1, 1, 1)),
     "row_kernel": Conv((17, 1, 3, 6), padding=(0, 1, 0, 1)),
+    "grouped": Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4),
+    "grouped_wide": Conv((120, 3, 2, 5), strides=(2, 1), padding=(1, 0, 1, 1), groups=3),
+    "grouped_1x1": Conv((6, 1, 1, 4), groups=2),
+    "two_filters_each": Conv((10, 3, 3, 1), padding=(1, 1, 1, 1), groups=5),
     "depthwise_3x3": Conv((40, 3, 3, 1), padding=(1, 1, 1, 1), groups=40),
     "depthwise_5x5": Conv((24, 5, 5, 1), strides=(2, 1), padding=(2, 2, 2, 2), groups=24),
     "depthwise_uneven": Conv((7, 3, 5, 1), strides=(1, 3), padding=(0, 2, 1, 4), groups=7),
@@ -82,8 +86,6 @@ def _cases() -> dict[str, Case]:
         )
     conv = CONVS["same_3x3"]
     cases["run_time_weights"] = Case(conv, [tensor(n, h, w, conv.kernel[3]), tensor(*conv.kernel)])
-    grouped = Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4)
-    cases["grouped"] = Case(grouped, [tensor(n, h, w, 8)], [random(*grouped.kernel)])
     cases["channels_first"] = Case(
         lambda x, k: op.nn.conv2d(x, k, padding=(1, 1)),
         [tensor(n, 5, h, w)],
@@ -125,13 +127,6 @@ def test_run_time_weights_fall_back(run: Compiled) -> None:
     conv = CONVS["same_3x3"]
     x, w = random(1, 4, 9, 5), random(*conv.kernel)
     close(run("run_time_weights", x, w), conv.expected(x, w))
-
-
-def test_groups_fall_back(run: Compiled) -> None:
-    assert "not conv2d: grouped, or not channels-last" in run.choices["grouped_group"]
-    grouped = Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4)
-    x = random(1, 4, 9, 8)
-    close(run("grouped", x), grouped.expected(x, random(*grouped.kernel)))
 
 
 def test_channels_first_falls_back(run: Compiled) -> None:

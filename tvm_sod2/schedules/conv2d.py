@@ -4,7 +4,8 @@ A tile's rows are neighbouring output pixels of one image row. For an undilated 
 one kernel row are a contiguous run of KW * I floats, the next pixel's run starts stride * I further
 on: the inner loop is the GEMM's. Kernel rows outside the image are skipped by clipping the range of
 the kernel-row loop; pixels whose window crosses the left or right border are computed one by one
-with a clipped run. What is skipped is exactly what zero padding would add.
+with a clipped run. What is skipped is exactly what zero padding would add. In a dilated or grouped
+convolution a run ends after each tap.
 """
 
 from __future__ import annotations
@@ -101,27 +102,33 @@ class Blocks:
 
 
 def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
-    """Ungrouped convolution of any size, stride, padding and dilation; constant weights."""
+    """Convolution of any size, stride, padding, dilation and groups; constant weights."""
     attrs = group.attrs
     x, w = group.inputs
     if not group.packable(w):
         return Refusal("the weights cannot be packed")
-    if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
-        return Refusal("grouped, or not channels-last")
+    if attrs["data_layout"] != "NHWC":
+        return Refusal("not channels-last")
     kernel = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
     if 0 in kernel.values():
         return Refusal("an empty kernel")
     vertical, horizontal = windows(group, kernel)
-    shape = Shape.for_columns(kernel["O"], traits)
-    panels = Panels(kernel["O"], shape)
-    packed_shape = panels.packed_shape(kernel["H"] * kernel["W"] * kernel["I"])
-    packed = tirx.decl_buffer(packed_shape, "float32", f"{w.name}_packed")
+    groups = int(attrs["groups"])
+    channels = kernel["O"] // groups
+    joined = horizontal.dilation == 1 and groups == 1
+    shape = Shape.for_columns(channels, traits)
+    panels = Panels(channels, shape)
+    count, *sizes = panels.packed_shape(kernel["H"] * kernel["W"] * kernel["I"])
+    packed = tirx.decl_buffer([count * groups, *sizes], "float32", f"{w.name}_packed")
     height, width = x.shape[1], x.shape[2]
     batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
-    with code.loop(batch * out_h * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
-        panel = code.slot(t % i64(panels.count), "panel")
-        line = code.slot(t // i64(panels.count), "line")
+    every = i64(groups * panels.count)
+    with code.loop(batch * out_h * every, "t", ForKind.PARALLEL) as t, code.bank():
+        part, line = code.slot(t % every, "part"), code.slot(t // every, "line")
+        group_at = code.slot(part // i64(panels.count), "group")
+        panel = code.slot(part % i64(panels.count), "panel")
+        channel = code.slot(group_at * i64(kernel["I"]), "channel")
         n, oh = code.slot(line // out_h, "n"), code.slot(line % out_h, "oh")
         top = code.slot(vertical.start(oh), "top")
         kh_first, kh_count = vertical.taps(code, top, height, "kh")
@@ -140,14 +147,14 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                     iw = left + kw * i64(horizontal.dilation)
                     registers.run(
                         length,
-                        lambda r, i: x[n, ih, iw + i64(r * horizontal.stride), i],
-                        lambda offset, size, i: packed[panel, base + i, ramp(offset, size)],
+                        lambda r, i: x[n, ih, iw + i64(r * horizontal.stride), channel + i],
+                        lambda offset, size, i: packed[part, base + i, ramp(offset, size)],
                     )
 
             def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
                 def fill(count: int) -> None:
                     registers = Registers(code, count, vectors)
-                    if horizontal.dilation == 1:
+                    if joined:
                         run(registers, i64(0), kernel["W"] * kernel["I"])
                     else:
                         with code.loop(kernel["W"], "kw") as kw:
@@ -157,7 +164,7 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                 def fill_border() -> None:
                     kw_first, kw_count = horizontal.taps(code, left, width, "kw")
                     registers = Registers(code, 1, vectors)
-                    if horizontal.dilation == 1:
+                    if joined:
                         run(registers, kw_first, kw_count * i64(kernel["I"]))
                     else:
                         with code.loop(kw_count, "kw") as kw:
@@ -170,16 +177,19 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
             def at(r: Any) -> Sequence[Any]:
                 return n, oh, first + r
 
-            output = Output(group, panels, panel, pixels, at, panel * i64(shape.columns))
+            start = group_at * i64(channels) + panel * i64(shape.columns)
+            output = Output(group, panels, panel, pixels, at, start)
             output.write(code, versions, kernel["H"] * kernel["W"] * kernel["I"])
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(
         lowered(group.func, params, code.body()),
         f"conv {kernel['H']}x{kernel['W']} {shape.rows}x{shape.columns}",
-        {group.position(w): partial(_pack, attrs["kernel_layout"], shape.columns)},
+        {group.position(w): partial(_pack, attrs["kernel_layout"], groups, shape.columns)},
     )
 
 
-def _pack(layout: str, columns: int, weight: np.ndarray) -> np.ndarray:
-    return pack_panels(kernel_matrix(layout, weight), columns)
+def _pack(layout: str, groups: int, columns: int, weight: np.ndarray) -> np.ndarray:
+    """The panels of each group after those of the one before."""
+    parts = np.split(weight, groups, axis=layout.index("O"))
+    return np.concatenate([pack_panels(kernel_matrix(layout, part), columns) for part in parts])
