@@ -71,6 +71,7 @@ class _Checker:
         self._dims = dims  # None: only who aliases whom matters
         self._symbols: dict[tirx.Var, int] = {}
         self._objects: dict[relax.Var, Objects] = {}
+        self._fields: dict[relax.Var, list[Objects]] = {}  # of tuples made by the function
         self._vectors: dict[relax.Var, np.ndarray] = {}  # filled by a kernel of scalars alone
         self._shapes: dict[relax.Var, np.ndarray] = {}
         self._kernels: dict[str, tvm.runtime.Module] = {}
@@ -96,6 +97,10 @@ class _Checker:
                 numbers = self._shapes[value]
                 self._symbols.update(zip(binding.ty.values, map(int, numbers), strict=True))
             return self._of(value)
+        if isinstance(value, relax.Tuple):
+            self._fields[binding.var] = [self._of(part) for part in value.fields]
+        if isinstance(value, relax.TupleGetItem) and value.tuple_value in self._fields:
+            return self._fields[value.tuple_value][value.index]
         if isinstance(value, relax.Call):
             return self._call(binding.var, value)
         return self._of(value)
