@@ -30,3 +30,18 @@ def is_constant(value: Any) -> bool:
 def array_of(value: Expr | None) -> np.ndarray | None:
     """Return the value of a constant, None for anything else."""
     return value.value.numpy() if is_constant(value) else None
+
+
+_MAX_ENTRIES = 64
+"""Reports list the entries of constants up to this size, as RDP tracks those of other values."""
+
+
+def described(constant: Expr) -> dict[str, Any]:
+    """Return a constant's dtype and dims and, where it is small and of whole numbers, entries."""
+    array = constant.value.numpy()
+    found: dict[str, Any] = {"dtype": str(array.dtype), "dims": list(array.shape)}
+    if array.size <= _MAX_ENTRIES and array.dtype.kind in "iubf":
+        entries = array.reshape(-1).tolist()
+        if all(float(entry).is_integer() and abs(entry) < 1 << 63 for entry in entries):
+            found["value"] = [int(entry) for entry in entries]
+    return found

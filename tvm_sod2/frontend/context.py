@@ -12,7 +12,7 @@ from tvm import relax, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.errors import ImportModelError
-from tvm_sod2.frontend.constants import array_of, const, is_constant
+from tvm_sod2.frontend.constants import array_of, const, described, is_constant
 from tvm_sod2.frontend.dims import broadcast_dims, fixed, is_same
 from tvm_sod2.frontend.names import Symbols, identifier
 
@@ -33,6 +33,15 @@ class Module:
     symbols: Symbols = field(default_factory=Symbols)
     onnx_values: dict[str, str] = field(default_factory=dict)
     onnx_nodes: dict[str, str] = field(default_factory=dict)
+    onnx_same: dict[str, str] = field(default_factory=dict)
+    onnx_constants: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def note(self, name: str, expr: Expr) -> None:
+        """Keep track of an ONNX value that has no Relax variable of its own name, for reports."""
+        if is_constant(expr):
+            self.onnx_constants[name] = described(expr)
+        elif isinstance(expr, relax.Var) and self.onnx_values.get(expr.name) != name:
+            self.onnx_same[name] = expr.name
 
 
 @dataclass

@@ -37,7 +37,9 @@ def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IR
     in the graph as ordinary tensor operators.
 
     Function attributes: ``num_input``; ``sod2.onnx_values`` maps Relax variables to ONNX values;
-    ``sod2.onnx_nodes`` maps Relax variables to the "node name (Operator)" they come from.
+    ``sod2.onnx_nodes`` maps Relax variables to the "node name (Operator)" they come from;
+    ``sod2.onnx_same`` and ``sod2.onnx_constants`` say of every other ONNX value which Relax
+    variable it equals, or its dtype, dims and, where small and whole, entries.
 
     Raises
     ------
@@ -60,7 +62,7 @@ class _Importer:
 
     def run(self) -> tvm.IRModule:
         bb = self.module.bb
-        values = _initializers(self.graph)
+        values = self._initializers(self.graph)
         inputs = [value for value in self.graph.input if value.name not in values]
         params = [self._parameter(value) for value in inputs]
         values |= {value.name: param for value, param in zip(inputs, params, strict=True)}
@@ -74,6 +76,8 @@ class _Importer:
             "num_input": len(params),
             "sod2.onnx_values": self.module.onnx_values,
             "sod2.onnx_nodes": self.module.onnx_nodes,
+            "sod2.onnx_same": self.module.onnx_same,
+            "sod2.onnx_constants": self.module.onnx_constants,
         }
         module["main"] = main.with_attrs(attrs)
         return module
@@ -119,7 +123,7 @@ class _Importer:
 
     def _outputs(self, graph: onnx.GraphProto, outer: Values) -> list[Expr]:
         """Emit the nodes of a graph into the open block and return its outputs."""
-        values = {**outer, **_initializers(graph)}
+        values = {**outer, **self._initializers(graph)}
         for node in graph.node:
             self._node(node, values)
         return [values[value.name] for value in graph.output]
@@ -129,7 +133,7 @@ class _Importer:
         attrs = {attr.name: _attribute(attr, node) for attr in node.attribute}
         constants = fold(node, inputs, attrs, self.module.opset)
         if constants is not None:
-            values |= zip(node.output, map(const, constants), strict=True)
+            self._bind(dict(zip(node.output, map(const, constants), strict=True)), values)
             return
         context = Context(self.module, node, lambda graph: self._outputs(graph, values))
         try:
@@ -150,6 +154,16 @@ class _Importer:
         missing = [name for name in node.output[len(results) :] if name]
         if missing:
             raise context.error(f"its output(s) {', '.join(missing)} cannot be imported")
+        self._bind(dict(named), values)
+
+    def _initializers(self, graph: onnx.GraphProto) -> Values:
+        values: Values = {}
+        self._bind(_initializers(graph), values)
+        return values
+
+    def _bind(self, named: Values, values: Values) -> None:
+        for name, expr in named.items():
+            self.module.note(name, expr)
         values |= named
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tvm
 from tvm import relax
 
@@ -9,6 +11,10 @@ VALUES = "sod2.onnx_values"
 """Function attribute: Relax variable name -> ONNX value name."""
 NODES = "sod2.onnx_nodes"
 """Function attribute: Relax variable name -> "node name (OpType)"."""
+SAME = "sod2.onnx_same"
+"""Function attribute: ONNX value that has no Relax variable of its own -> the one it equals."""
+CONSTANTS = "sod2.onnx_constants"
+"""Function attribute: constant ONNX value -> dtype, dims and, of small ones, value."""
 
 
 class Names:
@@ -18,6 +24,8 @@ class Names:
         attrs = func.attrs or {}
         self._values = dict(attrs[VALUES]) if VALUES in attrs else {}
         self._nodes = dict(attrs[NODES]) if NODES in attrs else {}
+        self.same: dict[str, str] = dict(attrs[SAME]) if SAME in attrs else {}
+        self.constants: dict[str, Any] = dict(attrs[CONSTANTS]) if CONSTANTS in attrs else {}
 
     def value(self, var: tvm.ir.Var) -> str:
         """The ONNX value that a variable holds."""
