@@ -57,9 +57,43 @@ def test_softmax_needs_no_scratch() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_softmax_along_other_axes(axis: int) -> None:
     kernel = Kernel([tensor(n, h, w)], lambda bb, x: op.nn.softmax(x, axis=axis))
-    for shape in [(1, 1, 1), (2, 3, 5), (3, 16, 17), (5, 4, 64)]:
+    for shape in [(1, 1, 1), (2, 3, 5), (3, 16, 17), (5, 4, 64), (2, 3, 65), (2, 7, 200)]:
         x = random(*shape) * 4
         np.testing.assert_allclose(kernel(x)[0], softmax(x, axis), rtol=5e-6)
+
+
+def test_softmax_of_channels_first() -> None:
+    kernel = Kernel([tensor(n, c, h, w)], lambda bb, x: op.nn.softmax(x, axis=1))
+    assert ruled_by(kernel.func) == "schedule_rows"
+    assert SCRATCH not in kernel.scheduled.attrs  # 64 columns at a time
+    for shape in [(1, 1, 1, 1), (2, 3, 5, 17), (1, 16, 4, 65), (2, 5, 3, 128), (1, 3, 0, 4)]:
+        x = random(*shape) * 4
+        np.testing.assert_allclose(kernel(x)[0], softmax(x, 1), rtol=5e-6)
+
+
+@pytest.mark.parametrize("channels", [3, 64, 96, 130])
+def test_squeeze_and_excite_in_one_kernel(channels: int) -> None:
+    def graph(bb: relax.BlockBuilder, x: relax.Var) -> relax.Expr:
+        mean = bb.emit(op.mean(x, [1, 2], keepdims=True))
+        return op.multiply(x, bb.emit(op.sigmoid(mean)))
+
+    kernel = Kernel([tensor(n, h, w, channels)], graph)
+    for shape in [(1, 1, 1), (2, 3, 5), (0, 2, 2)]:
+        x = random(*shape, channels)
+        mean = x.astype(np.float64).mean((1, 2), keepdims=True)
+        np.testing.assert_allclose(kernel(x)[0], x / (1 + np.exp(-mean)), rtol=1e-5)
+
+
+def test_columns_divided_by_their_norm() -> None:
+    def graph(bb: relax.BlockBuilder, x: relax.Var) -> relax.Expr:
+        square = bb.emit(op.sum(bb.emit(op.multiply(x, x)), 0, keepdims=True))
+        return op.divide(x, bb.emit(op.sqrt(square)))
+
+    kernel = Kernel([tensor(h, w)], graph)
+    for shape in [(1, 1), (3, 17), (5, 64), (7, 65), (2, 200), (0, 70)]:
+        x = random(*shape)
+        expected = x / np.sqrt((x.astype(np.float64) ** 2).sum(0, keepdims=True))
+        np.testing.assert_allclose(kernel(x)[0], expected, rtol=1e-5)
 
 
 def test_softmax_of_scaled_and_masked_scores() -> None:

@@ -29,15 +29,22 @@ __all__ = [
 
 
 @dataclass
-class Memory:
-    """Where buffers lie: a flat view and the shape it is indexed with, per buffer.
+class _View:
+    """A flat buffer, the extents and the axes it is indexed with, and where the last one starts."""
 
-    `dropped` leading indices are left out for a buffer that holds one row at a time.
-    """
+    flat: Var
+    shape: list[Expr]
+    axes: list[int]
+    origin: Expr | None = None
+
+
+@dataclass
+class Memory:
+    """Where buffers lie: for each a flat view, and the part of its indices that addresses it."""
 
     traits: Traits
     polynomials: Polynomials = field(default_factory=Polynomials)
-    views: dict[int, tuple[Var, list[Expr], int]] = field(default_factory=dict)
+    views: dict[int, _View] = field(default_factory=dict)
     declared: list[tirx.Stmt] = field(default_factory=list)
 
     def declare_parameters(self, func: PrimFunc) -> None:
@@ -51,11 +58,15 @@ class Memory:
         shape = list(buffer.ty.shape)
         flat = tirx.decl_buffer((product(shape),), buffer.ty.dtype, name=f"{buffer.name}_flat")
         self.declared.append(tirx.DeclBuffer(flat, data=buffer.data))
-        self.views[hash(buffer)] = (flat, shape, 0)
+        self.views[hash(buffer)] = _View(flat, shape, list(range(len(shape))))
 
-    def place(self, buffer: Var, flat: Var, dropped: int = 0) -> None:
-        """Let `buffer` live in `flat`, without its first `dropped` axes."""
-        self.views[hash(buffer)] = (flat, list(buffer.ty.shape)[dropped:], dropped)
+    def place(self, buffer: Var, flat: Var, shape: list[Expr], axes: list[int]) -> None:
+        """Let `buffer` live in `flat`, of whose axes only `axes` are kept, with extents `shape`."""
+        self.views[hash(buffer)] = _View(flat, shape, axes)
+
+    def place_tile(self, buffer: Var, origin: Expr) -> None:
+        """Let the last index of a placed buffer count from `origin`."""
+        self.views[hash(buffer)].origin = origin
 
     def alias(self, buffer: Var, other: Var) -> None:
         """Let `buffer` live where `other` (of the same shape and type) does."""
@@ -63,12 +74,15 @@ class Memory:
 
     def view(self, buffer: Var) -> Var:
         """The flat view of a buffer."""
-        return self.views[hash(buffer)][0]
+        return self.views[hash(buffer)].flat
 
     def offset(self, buffer: Var, indices: Sequence[Expr]) -> Polynomial:
         """Offset in the flat view, in elements."""
-        _, shape, dropped = self.views[hash(buffer)]
-        return self.polynomials.offset(list(indices)[dropped:], shape)
+        view = self.views[hash(buffer)]
+        used = [indices[axis] for axis in view.axes]
+        if view.origin is not None:
+            used[-1] = used[-1] - view.origin
+        return self.polynomials.offset(used, view.shape)
 
     def flatten(self, value: Expr) -> Expr:
         """`value` with every load through the flat views."""

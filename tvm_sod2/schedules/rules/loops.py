@@ -26,8 +26,12 @@ __all__ = [
     "vector",
 ]
 
-FORK_WORK = 32768
-"""Instructions times elements below which a kernel stays on one thread: a fork costs 1 to 5 us."""
+FORK_WORK = 2**18
+"""Instructions times elements below which a kernel stays on one thread.
+
+Measured: a million of these take 13 to 20 us on one AVX-512 core, a fork 2 us on free cores and 7
+on busy ones.
+"""
 
 Body = Callable[[Expr, int], Stmt]
 """Makes the statement for `width` consecutive elements from a start (width 1: a scalar)."""

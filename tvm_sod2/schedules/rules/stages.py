@@ -57,7 +57,8 @@ def schedule_stages(func: PrimFunc, traits: Traits) -> PrimFunc | None:
         symbolic = symbolic or static(size) is None
         flat = tirx.decl_buffer((size,), buffer.ty.dtype, name=buffer.name)
         allocated.append(AllocBuffer(flat))
-        memory.place(buffer, flat)
+        shape = list(buffer.ty.shape)
+        memory.place(buffer, flat, shape, list(range(len(shape))))
     body = [emit_stage(memory, stage, True) for stage in program.stages]
     return finish(func, [*memory.declared, *allocated, *body], symbolic)
 
