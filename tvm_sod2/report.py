@@ -12,9 +12,10 @@ from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Fact
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.symbolic import symbols_of
+from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.names import Names
-from tvm_sod2.passes.rdp import FunctionFacts, propagate
+from tvm_sod2.passes.rdp import propagate
 
 Dim = int | str | None
 """An integer, an expression over input dims in Python syntax, or None: bound while running."""
@@ -119,12 +120,12 @@ def _dim(entry: Any, found: FunctionFacts) -> Dim:
 
 def _responsible(fact: Fact, found: FunctionFacts) -> tuple[str, ...]:
     symbols = [s for dim in fact.dims or () for s in _run_time_symbols(dim, found)]
-    return tuple(dict.fromkeys(found.origins.get(s, "control flow") for s in symbols))
+    return tuple(dict.fromkeys({**found.nacs, **found.origins}[s] for s in symbols))
 
 
 def _run_time_symbols(expr: tvm.ir.Expr, found: FunctionFacts) -> list[tvm.ir.Var]:
-    """Symbols that only the run binds; a nac stand-in is not among the symbols RDP defined."""
-    return [s for s in symbols_of(expr) if s in found.origins or s.name == "nac"]
+    """Symbols that only the run binds."""
+    return [s for s in symbols_of(expr) if s in found.origins or s in found.nacs]
 
 
 def _counts(values: dict[str, ValueReport]) -> dict[str, int]:

@@ -12,9 +12,10 @@ from tvm.script import tirx as T
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.passes.bounds import with_bounds
+from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.fold_shapes import CONSTRAINTS, fold_shapes
 from tvm_sod2.passes.name_unknown import name_unknown_dims
-from tvm_sod2.passes.rdp import FunctionFacts, propagate
+from tvm_sod2.passes.rdp import propagate
 
 
 def facts_of(mod: tvm.IRModule) -> dict[str, object]:

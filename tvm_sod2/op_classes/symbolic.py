@@ -1,7 +1,8 @@
 """Arithmetic on entries: ints stay Python ints, expressions are simplified as they are built.
 
-An entry is int | PrimExpr | None, None being nac; every operation on nac is nac. Simplifying at
-each step keeps a chain of divisions cheap (a whole chain at once costs 40 times more).
+An entry is int | PrimExpr | Rational | None, None being nac; every operation on nac is nac.
+Simplifying at each step keeps a chain of divisions cheap (a whole chain at once costs 40 times
+more). A Rational occurs in float tensors only, see rational.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-Entry = Any  # int | tvm.ir.Expr | None
+from tvm_sod2.op_classes import rational
+from tvm_sod2.op_classes.rational import Rational
+
+Entry = Any  # int | tvm.ir.Expr | Rational | None
 
 DIM_LIMIT = 1 << 40
 """Upper bound assumed for a dim without one: lets the analyzer rule out overflow."""
@@ -35,12 +39,21 @@ class Arithmetic:
         interval = tvm.ir.Range.from_min_extent(tirx.const(low, "int64"), extent)
         self.analyzer.bind(symbol, interval, allow_override=True)
 
+    def bounds_of(self, entry: tvm.ir.Expr) -> dict[tvm.ir.Var, tuple[int, int]]:
+        """The bounds of each symbol in an expression."""
+        return {symbol: self._bound.get(symbol, (0, DIM_LIMIT)) for symbol in symbols_of(entry)}
+
     def simplify(self, entry: Entry) -> Entry:
         """The entry in canonical form, a Python int when constant."""
         if entry is None or isinstance(entry, int):
             return entry
+        if isinstance(entry, Rational):
+            return Rational(self.simplify(entry.numerator), entry.denominator)
         simple = self.analyzer.simplify(entry)
-        return int(simple) if isinstance(simple, tirx.IntImm) else simple
+        if isinstance(simple, tirx.IntImm):
+            return int(simple)
+        bound = self.analyzer.const_int_bound(simple)
+        return int(bound.min_value) if bound.min_value == bound.max_value else simple
 
     def equal(self, a: Entry, b: Entry) -> bool:
         """Whether a == b for all values of the symbols."""
@@ -48,6 +61,8 @@ class Arithmetic:
             return False
         if isinstance(a, int) and isinstance(b, int):
             return a == b
+        if rational.among(a, b):
+            return a == b or self._aligned(self.equal, a, b) is True
         return bool(self.analyzer.can_prove_equal(as_expr(a), as_expr(b)))
 
     def differ(self, a: Entry, b: Entry) -> bool:
@@ -56,18 +71,26 @@ class Arithmetic:
             return False
         if isinstance(a, int) and isinstance(b, int):
             return a != b
+        if rational.among(a, b):
+            return self._aligned(self.differ, a, b) is True
         return bool(self.analyzer.can_prove(tirx.NE(as_expr(a), as_expr(b))))
 
     def add(self, a: Entry, b: Entry) -> Entry:
+        if rational.among(a, b):
+            return rational.combine(self, self.add, a, b)
         return self._apply(lambda x, y: x + y, a, b)
 
     def subtract(self, a: Entry, b: Entry) -> Entry:
+        if rational.among(a, b):
+            return rational.combine(self, self.subtract, a, b)
         return self._apply(lambda x, y: x - y, a, b)
 
     def multiply(self, a: Entry, b: Entry) -> Entry:
         """A product of two expressions stays a product, so that `floor_divide` can cancel it."""
         if a is None or b is None:
             return None
+        if rational.among(a, b):
+            return rational.multiply(self, a, b)
         if isinstance(a, int) or isinstance(b, int):
             return self._apply(lambda x, y: x * y, a, b)
         return tirx.Mul(a, b)
@@ -78,6 +101,8 @@ class Arithmetic:
         A divisor max(b, 1) counts as b: where b is 0 the quotient divides up no elements at all.
         """
         b = _without_guard(b)
+        if rational.among(a, b):
+            return rational.floor(self, rational.divide(self, a, b))
         if a is None or b is None or (isinstance(b, int) and b == 0):
             return None
         if isinstance(a, int) and isinstance(b, int):
@@ -86,6 +111,10 @@ class Arithmetic:
         if isinstance(rest_b, int) and rest_b == 1:
             return self.simplify(rest_a)
         return self._apply(tirx.floordiv, rest_a, rest_b)
+
+    def divide(self, a: Entry, b: Entry) -> Entry:
+        """The quotient of two floats, None where float32 might round it past a whole number."""
+        return rational.divide(self, a, b)
 
     def trunc_divide(self, a: Entry, b: Entry) -> Entry:
         """Quotient rounded toward zero, ONNX's integer Div."""
@@ -96,16 +125,20 @@ class Arithmetic:
         return self._apply(tirx.truncdiv, a, b)
 
     def floor_modulo(self, a: Entry, b: Entry) -> Entry:
-        if isinstance(b, int) and b == 0:
+        if rational.among(a, b) or (isinstance(b, int) and b == 0):
             return None
         if isinstance(a, int) and isinstance(b, int):
             return a % b
         return self._apply(tirx.floormod, a, b)
 
     def maximum(self, a: Entry, b: Entry) -> Entry:
+        if rational.among(a, b):
+            return rational.combine(self, self.maximum, a, b)
         return max(a, b) if _ints(a, b) else self._apply(tirx.max, a, b)
 
     def minimum(self, a: Entry, b: Entry) -> Entry:
+        if rational.among(a, b):
+            return rational.combine(self, self.minimum, a, b)
         return min(a, b) if _ints(a, b) else self._apply(tirx.min, a, b)
 
     def negate(self, a: Entry) -> Entry:
@@ -119,6 +152,8 @@ class Arithmetic:
     def not_negative(self, a: Entry) -> bool:
         if a is None:
             return False
+        if isinstance(a, Rational):
+            return self.not_negative(a.numerator)
         if isinstance(a, int):
             return a >= 0
         return bool(self.analyzer.can_prove(a >= 0))
@@ -127,6 +162,8 @@ class Arithmetic:
         """1 or 0 where the relation is decided for all values of the symbols, else a condition."""
         if a is None or b is None:
             return None
+        if rational.among(a, b):
+            return self._aligned(lambda p, q: self.compare(relation, p, q), a, b)
         if _ints(a, b):
             return int(relation(a, b))
         x, y = as_expr(a), as_expr(b)
@@ -144,6 +181,8 @@ class Arithmetic:
             return None
         if self.equal(a, b):
             return a
+        if rational.among(a, b):
+            return rational.combine(self, lambda p, q: self.select(condition, p, q), a, b)
         if isinstance(condition, tirx.EQ) and isinstance(condition.b, tirx.IntImm):
             there = substitute_part(b, condition.a, int(condition.b))
             if self.equal(self.simplify(there), a):
@@ -168,6 +207,11 @@ class Arithmetic:
         """Logical or of two conditions."""
         return self.inverse(self.both(self.inverse(a), self.inverse(b)))
 
+    def _aligned(self, function: Callable[[Any, Any], Any], a: Entry, b: Entry) -> Any:
+        """A relation of two entries as one of integers: both over the same denominator."""
+        aligned = rational.align(self, a, b)
+        return None if aligned is None else function(*aligned[:2])
+
     def _apply(self, operation: Callable[[Any, Any], Any], a: Entry, b: Entry) -> Entry:
         if a is None or b is None:
             return None
@@ -176,9 +220,13 @@ class Arithmetic:
         return self.simplify(operation(as_expr(a), as_expr(b)))
 
 
-def symbols_of(expr: tvm.ir.Expr) -> list[tvm.ir.Var]:
+def symbols_of(expr: Entry) -> list[tvm.ir.Var]:
     """The symbols in an expression, in order of appearance, each as often as it appears."""
     found: list[tvm.ir.Var] = []
+    if isinstance(expr, int):
+        return found
+    if isinstance(expr, Rational):
+        return symbols_of(expr.numerator)
     tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.append))
     return found
 
@@ -187,6 +235,8 @@ def substitute_part(entry: Entry, part: tvm.ir.Expr, value: int) -> Entry:
     """The entry with every occurrence of the expression `part` replaced by a constant."""
     if entry is None or isinstance(entry, int):
         return entry
+    if isinstance(entry, Rational):
+        return Rational(substitute_part(entry.numerator, part, value), entry.denominator)
     constant = tirx.const(value, "int64")
     if isinstance(part, tvm.ir.Var):
         return tvm_ffi.structural_map(

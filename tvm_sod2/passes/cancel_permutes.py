@@ -16,6 +16,7 @@ from tvm import relax
 from tvm_sod2.op_classes import Arithmetic
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.symbolic import Entry
+from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
 
 
@@ -23,8 +24,7 @@ from tvm_sod2.passes.mutate import map_functions
 def cancel_permutes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Apply the rules above; what becomes unused is removed."""
     mod = map_functions(mod, lambda func: _Canceller().visit_expr(func))
-    clean = [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
-    return tvm.transform.Sequential(clean)(mod)
+    return inline_leaves(mod)
 
 
 @relax.expr_functor.mutator

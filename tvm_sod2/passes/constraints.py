@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tvm
-import tvm_ffi
 from tvm import tirx
 
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Arithmetic
-from tvm_sod2.op_classes.symbolic import Entry, as_expr, substitute_part, symbols_of
+from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr, symbols_of
+from tvm_sod2.passes.inversion import interval_of, solve
 
 
 @dataclass(frozen=True)
@@ -23,52 +23,110 @@ class Constraint:
     message: str
 
 
-class Constraints:
-    """Conditions found so far. Proofs may use the equalities: the check at entry makes them true.
+@dataclass
+class Knowledge:
+    """What earlier sweeps established of symbols; later sweeps start from it.
 
-    run_time: the symbols that only the run binds; a condition on them is not one on input dims.
+    values: a symbol that is an expression over others. bounds: low and high of a symbol, inclusive.
+    grounds: the constraints that make this so; the check at entry makes sure of them.
+    """
+
+    values: dict[tvm.ir.Var, Entry] = field(default_factory=dict)
+    bounds: dict[tvm.ir.Var, tuple[int, int]] = field(default_factory=dict)
+    grounds: list[Constraint] = field(default_factory=list)
+
+    def narrow(self, symbol: tvm.ir.Var, low: int, high: int) -> bool:
+        """Intersect the symbol's bounds; whether that says anything new."""
+        old = self.bounds.get(symbol, (0, DIM_LIMIT))
+        new = max(old[0], low), min(old[1], high)
+        if new == old or new[0] > new[1]:
+            return False
+        self.bounds[symbol] = new
+        if new[0] == new[1]:
+            self.values[symbol] = new[0]
+        return True
+
+
+class Constraints:
+    """The conditions of one sweep.
+
+    run_time: symbols that only the run binds; a condition on them is not one on input dims.
     """
 
     def __init__(self, arithmetic: Arithmetic, run_time: Container[tvm.ir.Var]) -> None:
         self._arithmetic = arithmetic
         self._run_time = run_time
-        self._found: list[Constraint] = []
-        self._pinned: list[tuple[tvm.ir.Expr, int]] = []
+        self._equal: list[tuple[Entry, Entry]] = []
+        self.found: list[Constraint] = []
+        self.arms = 0
+        """How many arms of control flow the sweep is in: what only an arm needs binds nobody."""
 
     def equal(self, dim: Entry, expected: Entry, where: str) -> None:
         """Require `dim == expected`; raises ShapeError where no input can satisfy it."""
-        dim, expected = self._given(dim), self._given(expected)
-        if self._arithmetic.equal(dim, expected):
+        if self.arms or self._arithmetic.equal(dim, expected):
             return
         message = f"{where} is {_text(dim)}, expected {_text(expected)}"
         if self._arithmetic.differ(dim, expected):
             raise ShapeError(message)
         if isinstance(dim, int):
             dim, expected = expected, dim
-        if self.condition(tirx.EQ(dim, as_expr(expected)), message) and isinstance(expected, int):
-            self._pinned.append((dim, expected))
+        self._equal.append((dim, expected))
+        self._record(tirx.EQ(dim, as_expr(expected)), message)
 
-    def condition(self, condition: tvm.ir.Expr, message: str) -> bool:
-        """Require a condition; False where only the run can tell, and nothing is recorded."""
-        if any(symbol in self._run_time for symbol in symbols_of(condition)):
+    def not_zero(self, dim: tvm.ir.Expr, message: str) -> None:
+        """Require `dim != 0`."""
+        if not self.arms:
+            self._record(tirx.NE(dim, as_expr(0)), message)
+
+    def _record(self, condition: tvm.ir.Expr, message: str) -> None:
+        if not any(symbol in self._run_time for symbol in symbols_of(condition)):
+            self.found.append(Constraint(condition, message))
+
+    def teach(self, known: Knowledge, rank: dict[tvm.ir.Var, int]) -> bool:
+        """Add to `known` what the conditions say of single symbols; whether that is anything new.
+
+        rank: the symbols that may be solved for; of two, the one of higher rank is.
+        """
+        before = len(known.values), dict(known.bounds)
+        for constraint in self.found:
+            if self._bounds(constraint.condition, known):
+                known.grounds.append(constraint)
+        for dim, expected in self._equal:
+            solution = solve(dim, expected, rank, self._arithmetic)
+            if solution is None or solution.symbol in known.values:
+                continue
+            if any(symbol in known.values for symbol in _symbols(solution.value)):
+                continue  # Its own value is news of this sweep: the next one says it simpler.
+            known.values[solution.symbol] = solution.value
+            ground = next((c for c in self.found if _states(c, dim, expected)), None)
+            if ground is not None and ground not in known.grounds:
+                known.grounds.append(ground)
+        return before != (len(known.values), known.bounds)
+
+    def _bounds(self, condition: tvm.ir.Expr, known: Knowledge) -> bool:
+        constant = condition.b
+        if not isinstance(constant, tirx.IntImm):
             return False
-        self._found.append(Constraint(condition, message))
-        return True
+        low, high = int(constant), int(constant)
+        if isinstance(condition, tirx.NE):
+            low, high = 1, DIM_LIMIT
+            if int(constant) != 0 or not self._arithmetic.not_negative(condition.a):
+                return False
+        found = interval_of(condition.a, low, high)
+        return found is not None and known.narrow(*found)
 
-    def essential(self) -> list[Constraint]:
-        """The conditions, without those that follow from dims pinned to a constant after them."""
-        pins = [tirx.EQ(dim, as_expr(value)) for dim, value in self._pinned]
-        return [
-            c
-            for c in self._found
-            if any(tvm_ffi.structural_equal(c.condition, pin) for pin in pins)
-            or self._given(c.condition) != 1
-        ]
 
-    def _given(self, entry: Entry) -> Entry:
-        for dim, value in self._pinned:
-            entry = self._arithmetic.simplify(substitute_part(entry, dim, value))
-        return entry
+def _states(constraint: Constraint, dim: Entry, expected: Entry) -> bool:
+    condition = constraint.condition
+    if not isinstance(condition, tirx.EQ) or not condition.a.same_as(dim):
+        return False
+    if isinstance(expected, int):
+        return isinstance(condition.b, tirx.IntImm) and int(condition.b) == expected
+    return bool(condition.b.same_as(expected))
+
+
+def _symbols(entry: Entry) -> list[tvm.ir.Var]:
+    return [] if isinstance(entry, int) else symbols_of(entry)
 
 
 def _text(entry: Entry) -> str:

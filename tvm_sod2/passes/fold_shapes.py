@@ -13,13 +13,15 @@ from __future__ import annotations
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax
+from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Fact
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import as_expr
+from tvm_sod2.op_classes.symbolic import as_expr, symbols_of
+from tvm_sod2.passes.facts import FunctionFacts
+from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
-from tvm_sod2.passes.rdp import FunctionFacts, propagate
+from tvm_sod2.passes.rdp import propagate
 
 CONSTRAINTS = "sod2.constraints"
 """Function attribute: list of [condition over input dims, message]."""
@@ -29,69 +31,123 @@ CONSTRAINTS = "sod2.constraints"
 def fold_shapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Run RDP on every Relax function and rewrite the function with what it found."""
     mod = map_functions(mod, _fold)
-    clean = [
-        relax.transform.CanonicalizeBindings(),
-        relax.transform.DeadCodeElimination(),
-    ]
-    return tvm.transform.Sequential(clean)(mod)
+    return inline_leaves(mod)
 
 
 def _fold(func: relax.Function) -> relax.Function:
     found = propagate(func)
-    folded = _Folder(found).visit_expr(func)
-    if found.symbols:
-        # Symbols that shape expressions still name outside of the types that inference redoes.
-        folded = tvm_ffi.structural_map(folded, (tvm.ir.Var, lambda v: found.symbols.get(v, v)))
+    checked = {
+        parameter: relax.Var(f"{parameter.name}_checked", found.facts[parameter].ty)
+        for parameter in func.params
+        if not _same(parameter.ty, found.facts[parameter].ty)
+    }
+    folded = _Folder(found, checked).visit_expr(func)
+    if checked:
+        folded = _opened(folded, checked)
     if found.constraints:
         noted = [[c.condition, tvm.ir.StringImm(c.message)] for c in found.constraints]
         folded = folded.with_attr(CONSTRAINTS, noted)
     return folded
 
 
+def _opened(func: relax.Function, checked: dict[tvm.ir.Var, tvm.ir.Var]) -> relax.Function:
+    """The function with its parameters cast at entry to the dims that the model forces."""
+    casts = [relax.MatchCast(var, parameter, var.ty) for parameter, var in checked.items()]
+    blocks = [relax.BindingBlock(casts), *func.body.blocks]
+    body = relax.BlockBuilder().normalize(relax.SeqExpr(blocks, func.body.body))
+    return relax.Function(func.params, body, func.ret_ty, func.is_pure, func.attrs, func.span)
+
+
+def _same(a: tvm.ir.Type, b: tvm.ir.Type) -> bool:
+    """Whether two types of tensors provably state the same dims, whatever the symbols are."""
+    if not isinstance(a, relax.TensorType) or not isinstance(b, relax.TensorType):
+        return True
+    if a.shape is None or b.shape is None:
+        return a.shape is None and b.shape is None
+    analyzer = tvm.sym.Analyzer()
+    return all(map(analyzer.can_prove_equal, a.shape.values, b.shape.values))
+
+
 @relax.expr_functor.mutator
 class _Folder(relax.PyExprMutator):
-    def __init__(self, found: FunctionFacts) -> None:
+    def __init__(self, found: FunctionFacts, checked: dict[tvm.ir.Var, tvm.ir.Var]) -> None:
         super().__init__()
         self.found = found
+        self.checked = checked
+
+    def visit_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
+        return self.checked[op] if op in self.checked else super().visit_var_(op)
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         fact = self.found.facts.get(binding.var)
         value = binding.value
-        if fact is not None and fact.known and isinstance(value, relax.Call):
+        if isinstance(value, relax.ShapeExpr):
+            self._bind(binding.var, self._scalar(value))
+            return
+        if not isinstance(value, relax.Call) or fact is None:
+            super().visit_var_binding_(binding)
+            return
+        if fact.known:
             value = self._materialised(fact, value)
         agreements = self.found.agreements.get(binding.var)
         if agreements:
             value = self._refined(value, agreements)
-        super().visit_var_binding_(relax.VarBinding(binding.var, value))
+        if isinstance(value, relax.Call):
+            value = self.visit_expr(self._with_scalars(value))
+        value = self.builder_.normalize(value)
+        if _same(value.ty, fact.ty) or self._unnamed(fact):
+            self._bind(binding.var, value)
+        else:
+            self._cast(binding.var, self.builder_.emit(value, binding.var.name), fact.ty)
+
+    def _bind(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> None:
+        """Bind the value to a variable of its own type: the old one's may name gone symbols."""
+        value = self.builder_.normalize(value)
+        new = type(var)(var.name, value.ty)
+        self.builder_.emit_normalized(relax.VarBinding(new, value))
+        self.set_var_remap(var, new)
+
+    def _cast(self, var: tvm.ir.Var, value: tvm.ir.Expr, ty: tvm.ir.Type) -> None:
+        new = type(var)(var.name, ty)
+        self.builder_.emit_normalized(relax.MatchCast(new, value, ty))
+        self.set_var_remap(var, new)
+
+    def _unnamed(self, fact: Fact) -> bool:
+        """Whether a dim of the fact is a stand-in that the function does not define."""
+        return any(s in self.found.nacs for dim in fact.dims or () for s in symbols_of(dim))
+
+    def _with_scalars(self, call: relax.Call) -> relax.Call:
+        """The call with what was found in place of the symbols among its scalar arguments."""
+        args = [self._scalar(argument) for argument in call.args]
+        return relax.Call(call.op, args, call.attrs, call.ty_args)
+
+    def _scalar(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self._scalar(field) for field in expr.fields])
+        if isinstance(expr, relax.ShapeExpr):
+            return relax.ShapeExpr([self.found.substitute(value) for value in expr.values])
+        if isinstance(expr.ty, tvm.ir.PrimType) and not isinstance(expr, tirx.FloatImm):
+            return self.found.substitute(expr)
+        return expr
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
         """A match_cast that states what inference finds by itself is a plain binding."""
+        fact = self.found.facts[binding.var]
         wanted = self.found.substitute(binding.ty)
+        if isinstance(wanted, relax.TensorType) and fact.dims is not None:
+            wanted = fact.ty
         value = self.visit_expr(binding.value)
         if isinstance(wanted, relax.ShapeType) and not self._binds(binding):
-            shape = relax.ShapeExpr(list(wanted.values))
-            super().visit_var_binding_(relax.VarBinding(binding.var, shape))
-        elif tvm_ffi.structural_equal(self._type_of(value), wanted):
-            self._alias(binding.var, value)
+            self._bind(binding.var, relax.ShapeExpr(list(wanted.values)))
+        elif tvm_ffi.structural_equal(self.builder_.normalize(value).ty, wanted):
+            self._bind(binding.var, value)
         else:
-            super().visit_match_cast_(relax.MatchCast(binding.var, value, wanted))
+            self._cast(binding.var, value, wanted)
 
     def _binds(self, binding: relax.MatchCast) -> bool:
         """Whether the match_cast is what gives a symbol its value at run time."""
         symbols = relax.analysis.definable_tir_vars_in_type(binding.ty)
         return any(symbol in self.found.origins for symbol in symbols)
-
-    def _alias(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> None:
-        if isinstance(var, relax.DataflowVar) and isinstance(value, tvm.ir.Var):
-            self.set_var_remap(var, value)
-        else:
-            super().visit_var_binding_(relax.VarBinding(var, value))
-
-    def visit_shape_expr_(self, op: relax.ShapeExpr) -> tvm.ir.Expr:
-        return relax.ShapeExpr([self.found.substitute(value) for value in op.values])
-
-    def _type_of(self, value: tvm.ir.Expr) -> tvm.ir.Type:
-        return self.found.substitute(self.builder_.normalize(value).ty)
 
     def _materialised(self, fact: Fact, call: relax.Call) -> tvm.ir.Expr:
         """A value whose every entry is known needs no operator: a constant, or R.shape."""

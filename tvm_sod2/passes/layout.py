@@ -10,6 +10,7 @@ import tvm
 from tvm import relax
 
 from tvm_sod2.passes.fold_constants import fold_constants
+from tvm_sod2.passes.inline_leaves import inline_leaves
 
 _DESIRED = {
     "relax.nn.conv2d": ["NHWC", "OHWI"],
@@ -22,5 +23,5 @@ def layout_passes() -> list[tvm.transform.Pass]:
     return [
         relax.transform.ConvertLayout(_DESIRED),
         fold_constants,
-        relax.transform.CanonicalizeBindings(),
+        inline_leaves,
     ]

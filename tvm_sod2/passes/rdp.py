@@ -8,82 +8,74 @@ own inference is asked, on arguments whose types carry the facts found so far.
 from __future__ import annotations
 
 from collections import ChainMap
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import tvm
-import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
+from tvm_sod2.op_classes import Arithmetic, Fact, Row, fact_of_type, row
 from tvm_sod2.op_classes.fact import entries, tracks
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import Entry, as_expr
+from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
-from tvm_sod2.passes.constraints import Constraint, Constraints
+from tvm_sod2.passes.constraints import Constraints, Knowledge
+from tvm_sod2.passes.facts import FunctionFacts, substitute
 from tvm_sod2.passes.names import Names
 
-
-@dataclass
-class FunctionFacts:
-    """What RDP found in one function.
-
-    facts: per variable. symbols: for a fresh symbol of a match_cast, the expression found for it.
-    origins: for a symbol that stays fresh, the operator that determines it at run time.
-    agreements: per binding, argument dims that its operator forces to another value.
-    constraints: what must hold of the input dims.
-    """
-
-    facts: dict[tvm.ir.Var, Fact] = field(default_factory=dict)
-    symbols: dict[tvm.ir.Var, tvm.ir.Expr] = field(default_factory=dict)
-    origins: dict[tvm.ir.Var, str] = field(default_factory=dict)
-    agreements: dict[tvm.ir.Var, list[Agreement]] = field(default_factory=dict)
-    constraints: list[Constraint] = field(default_factory=list)
-
-    def substitute(self, node: tvm.ir.Type | tvm.ir.Expr) -> tvm.ir.Type | tvm.ir.Expr:
-        """The type or expression with every symbol replaced by what was found for it."""
-        return substitute(node, self.symbols)
+MAX_SWEEPS = 8
+"""More than any model has needed; each sweep but the last makes a symbol known or narrower."""
 
 
 def propagate(func: relax.Function) -> FunctionFacts:
     """Analyse one Relax function, which is not changed.
 
-    Raises ShapeError, naming the operator, where dims contradict each other for every input.
+    Forward sweeps alternate with solving what they required for single symbols, until nothing new
+    is found. Raises ShapeError, naming the operator, where dims contradict each other for every
+    input.
     """
-    return _Solver(func).result
+    known = Knowledge()
+    for _ in range(MAX_SWEEPS):
+        sweep = _Sweep(func, known)
+        if not sweep.needs.teach(known, sweep.solvable):
+            break
+    found = sweep.result
+    found.constraints = known.grounds + [c for c in sweep.needs.found if c not in known.grounds]
+    return found
 
 
-def substitute(
-    node: tvm.ir.Type | tvm.ir.Expr, symbols: dict[tvm.ir.Var, tvm.ir.Expr]
-) -> tvm.ir.Type | tvm.ir.Expr:
-    """A type or expression with symbols replaced."""
-    if not symbols or isinstance(node, tirx.IntImm):
-        return node
-    return tvm_ffi.structural_map(node, (tvm.ir.Var, lambda v: symbols.get(v, v)))
-
-
-class _Solver:
+class _Sweep:
     """One forward sweep: bindings stand in topological order and a function has no back edges."""
 
-    def __init__(self, func: relax.Function) -> None:
+    def __init__(self, func: relax.Function, known: Knowledge) -> None:
         self.result = FunctionFacts()
         self.names = Names(func)
+        self.known = known
         self.arithmetic = Arithmetic()
-        self.defined: set[tvm.ir.Var] = set()
-        self.nacs: dict[tvm.ir.Var, str] = {}  # stand-ins for dims of which nothing is known
-        self.needs = Constraints(self.arithmetic, ChainMap(self.result.origins, self.nacs))
+        self.needs = Constraints(self.arithmetic, ChainMap(self.result.origins, self.result.nacs))
+        self.solvable: dict[tvm.ir.Var, int] = {}  # symbols, in the order of their definition
         self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self.builder = relax.BlockBuilder()
         bounds = dim_bounds(func)
         for symbol in input_symbols(func):
-            self.defined.add(symbol)
-            self.arithmetic.bind(symbol, *bounds.get(symbol.name, ()))
+            self._know(symbol, *bounds.get(symbol.name, ()))
         for parameter in func.params:
-            self._set(parameter, fact_of_type(parameter.ty))
+            self._set(parameter, fact_of_type(self._refined(parameter.ty)))
         self._sequence(func.body)
-        self.result.constraints = self.needs.essential()
+
+    def _know(self, symbol: tvm.ir.Var, low: int = 0, high: int = DIM_LIMIT) -> None:
+        """Define a symbol with what the user and earlier sweeps know of it."""
+        self.solvable[symbol] = len(self.solvable)
+        least, most = self.known.bounds.get(symbol, (low, high))
+        self.arithmetic.bind(symbol, max(low, least), min(high, most))
+        if symbol in self.known.values:
+            value = substitute(as_expr(self.known.values[symbol]), self.result.symbols)
+            self.result.symbols[symbol] = as_expr(self.arithmetic.simplify(value))
+
+    def _refined(self, ty: tvm.ir.Type) -> tvm.ir.Type:
+        return self._simplified(self.result.substitute(ty))
 
     # Bindings.
 
@@ -100,7 +92,9 @@ class _Solver:
 
     def _bound(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> Fact:
         if isinstance(value, relax.If):
+            self.needs.arms += 1
             then, otherwise = self._sequence(value.true_branch), self._sequence(value.false_branch)
+            self.needs.arms -= 1
             return self._merge(then, otherwise, var.ty)
         if isinstance(value, relax.Call):
             return self._call(var, value)
@@ -112,7 +106,7 @@ class _Solver:
         """Unify the pattern's dims with the dims found for the value."""
         known, pattern = self._bound(binding.var, binding.value), fact_of_type(binding.ty)
         self._unify(pattern, known, binding)
-        refined = fact_of_type(self.result.substitute(binding.ty))
+        refined = fact_of_type(self._refined(binding.ty))
         keeps_entries = isinstance(refined.ty, relax.TensorType) and known.value is not None
         self._set(binding.var, replace(refined, value=known.value) if keeps_entries else refined)
 
@@ -130,7 +124,7 @@ class _Solver:
             node = self.names.node(binding.var)
             raise ShapeError(f"{node}: rank is {len(found)}, expected {len(pattern.dims)}")
         for axis, (expected, entry) in enumerate(zip(pattern.dims, found, strict=True)):
-            if isinstance(expected, tvm.ir.Var) and expected not in self.defined:
+            if isinstance(expected, tvm.ir.Var) and expected not in self.solvable:
                 self._define(expected, self._not_zero(entry, binding), self._producer(binding))
             elif entry is not None:
                 wanted = entries([self.result.substitute(expected)])[0]
@@ -140,12 +134,11 @@ class _Solver:
 
     def _define(self, symbol: tvm.ir.Var, entry: Entry, producer: str) -> None:
         """Bind a fresh symbol to what was found for it, or note who determines it at run time."""
-        self.defined.add(symbol)
-        if entry is None or entry in self.nacs:
-            self.arithmetic.bind(symbol)
-            self.result.origins[symbol] = producer
-        else:
+        self._know(symbol)
+        if entry is not None and entry not in self.result.nacs:
             self.result.symbols[symbol] = as_expr(self.arithmetic.simplify(entry))
+        elif symbol not in self.known.values:
+            self.result.origins[symbol] = producer
 
     def _not_zero(self, entry: Entry, binding: relax.MatchCast) -> Entry:
         """A dim `c if d == 0 else d` is d, and d must not be 0.
@@ -159,10 +152,8 @@ class _Solver:
         zero = isinstance(entry.condition.b, tirx.IntImm) and int(entry.condition.b) == 0
         if not zero or not self.arithmetic.equal(entry.condition.a, dim):
             return entry
-        message = f"{self._producer(binding)}: a dim of the new shape is {to_python(dim)}"
-        self.needs.condition(
-            tirx.NE(dim, tirx.const(0, "int64")), f"{message}, which must not be 0"
-        )
+        found = f"{self._producer(binding)}: a dim of the new shape is {to_python(dim)}"
+        self.needs.not_zero(dim, f"{found}, which must not be 0")
         return dim
 
     def _source(self, binding: relax.MatchCast) -> str:
@@ -271,7 +262,7 @@ class _Solver:
         if dim is not None:
             return dim
         stand_in = tirx.Var("nac", "int64")
-        self.nacs[stand_in] = "nac"
+        self.result.nacs[stand_in] = "control flow"
         self.arithmetic.bind(stand_in)
         return stand_in
 

@@ -18,6 +18,7 @@ from tvm import relax
 
 from tvm_sod2.op_classes import Mapping, row
 from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
 
 _Rule = Callable[[relax.Call], "tvm.ir.Expr | None"]
@@ -27,7 +28,7 @@ _Rule = Callable[[relax.Call], "tvm.ir.Expr | None"]
 def simplify(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Apply the rules above to every operator of every Relax function, once."""
     mod = map_functions(mod, lambda func: _Simplifier().visit_expr(func))
-    return relax.transform.CanonicalizeBindings()(mod)
+    return inline_leaves(mod)
 
 
 @relax.expr_functor.mutator
