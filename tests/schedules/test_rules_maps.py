@@ -240,11 +240,8 @@ def test_split_into_two_outputs() -> None:
 
 
 UNARY: dict[str, Reference] = {
-    **{name: getattr(np, name) for name in ("ceil", "cos", "cosh", "floor", "log", "sin", "sinh")},
-    **{name: getattr(np, name) for name in ("round", "sign", "sqrt", "tan", "square", "abs")},
+    **{name: getattr(np, name) for name in ("cosh", "floor", "log", "sin")},
     "acos": np.arccos,
-    "atan": np.arctan,
-    "asinh": np.arcsinh,
     "rsqrt": lambda x: 1 / np.sqrt(x),
 }
 

@@ -28,7 +28,7 @@ def test_last_axis(name: str) -> None:
             np.testing.assert_allclose(kernel(x)[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("columns", [1, 3, 4, 7, 8, 15, 16, 24, 120])
+@pytest.mark.parametrize("columns", [1, 3, 4, 15, 24, 120])
 def test_last_axis_of_known_size(columns: int) -> None:
     kernel = Kernel([tensor(n, columns)], lambda bb, x: op.sum(x, axis=-1, keepdims=True))
     for rows in (0, 1, 5, 40):
@@ -59,7 +59,7 @@ def test_any_axes(axes: list[int]) -> None:
         np.testing.assert_allclose(kernel(x)[0], expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 8, 24, 64, 67, 120, 160])
+@pytest.mark.parametrize("channels", [1, 3, 24, 67, 160])
 def test_global_average_pool(channels: int) -> None:
     kernel = Kernel(
         [tensor(n, h, w, channels)],
@@ -82,7 +82,7 @@ POOLS = [(3, 2, 1), (2, 2, 0), (3, 1, 1), (5, 3, 2)]
 
 
 @pytest.mark.parametrize(("size", "step", "pad"), POOLS)
-@pytest.mark.parametrize("channels", [3, 24, 64])
+@pytest.mark.parametrize("channels", [3, 24])
 def test_max_pool(size: int, step: int, pad: int, channels: int) -> None:
     kernel = Kernel(
         [tensor(n, h, w, channels)],
