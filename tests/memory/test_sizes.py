@@ -104,6 +104,20 @@ def test_many_terms_get_a_name_and_keep_their_value() -> None:
     assert "height" not in closed
 
 
+def test_quotients_that_occur_again_are_named_once() -> None:
+    sizes = SizeAlgebra([N, M])
+    heights = Heights(sizes)
+    half = (N + 1) // 2
+    shapes = [[M, half, half, 16], [M, half, 32]]
+    height = frozenset(sizes.bytes_of(shape, FLOAT) for shape in shapes)
+    text = heights.text(height)
+    assert text.count("(n + 1) // 2") == 1 and "q0 := " in text
+    for n in (0, 1, 2, 9):
+        for m in (0, 1, 5):
+            want = max(64 * m * ((n + 1) // 2) ** 2, 128 * m * ((n + 1) // 2))
+            assert arena_bytes(text, {"n": n, "m": m}) == want
+
+
 def test_size_texts_are_evaluated_without_python() -> None:
     assert arena_bytes("max(n * 4, (n + 63) // 64 * 64) % 100", {"n": 7}) == 64
     assert arena_bytes("(a := n + 1) * a if n >= 2 else -n", {"n": 2}) == 9

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 import tvm
 from tvm import tirx
@@ -75,7 +76,10 @@ class Heights:
         return expr
 
     def text(self, height: Height) -> str:
-        """`height` in Python's syntax; ``:=`` defines a named maximum where it first occurs."""
+        """`height` in Python's syntax over dims.
+
+        ``:=`` defines a named maximum, or a quotient that occurs again, where it first occurs.
+        """
         named = {self.sizes.name(symbol): value for symbol, value in self.named.items()}
         written: set[str] = set()
 
@@ -93,7 +97,20 @@ class Heights:
                 return "0"
             return terms[0] if len(terms) == 1 else f"max({', '.join(terms)})"
 
-        return write(height)
+        return self._shortened(write(height))
+
+    def _shortened(self, text: str) -> str:
+        """`text` with a name for each quotient that occurs more than once."""
+        taken = set(self.sizes.names.values())
+        fresh = (name for i in count() if (name := f"q{i}") not in taken)
+        quotients = [to_python(atom, self.sizes.names) for atom in self.sizes.atoms]
+        for quotient in sorted(quotients, key=len, reverse=True):
+            pattern = f"({quotient})"
+            if " // " in quotient and text.count(pattern) > 1:
+                name = next(fresh)
+                first, rest = text.split(pattern, 1)
+                text = f"{first}({name} := {quotient}){rest.replace(pattern, name)}"
+        return text
 
     def _dominated(self, small: Poly, large: Poly) -> bool:
         """Whether ``small <= large``, also because a maximum is no less than its members."""
