@@ -18,9 +18,6 @@ _INFIX = {
     tirx.expr.Mul: "*",
     tirx.expr.FloorDiv: "//",
     tirx.expr.FloorMod: "%",
-    # TIR's truncating forms agree with Python's where both operands are dims.
-    tirx.expr.Div: "//",
-    tirx.expr.Mod: "%",
     tirx.expr.EQ: "==",
     tirx.expr.NE: "!=",
     tirx.expr.LT: "<",
@@ -69,9 +66,11 @@ def _print(expr: tvm.ir.Expr, names: Mapping[tirx.Var, str]) -> tuple[str, int]:
         return f"{word}({_print(expr.a, names)[0]}, {_print(expr.b, names)[0]})", _ATOM
     if isinstance(expr, tirx.expr.Not):
         return f"not {_wrap(expr.a, names, 3)}", 3
-    if isinstance(expr, tirx.expr.Select):
-        parts = (expr.true_value, expr.condition, expr.false_value)
-        yes, condition, no = (_wrap(part, names, 1) for part in parts)
+    if isinstance(expr, (tirx.expr.Div, tirx.expr.Mod)):
+        return _truncating(expr, names), _ATOM
+    choice = _choice(expr)
+    if choice is not None:
+        condition, yes, no = (_wrap(part, names, 1) for part in choice)
         return f"({yes} if {condition} else {no})", _ATOM
     sign = _INFIX.get(type(expr))
     if sign is None:
@@ -79,6 +78,24 @@ def _print(expr: tvm.ir.Expr, names: Mapping[tirx.Var, str]) -> tuple[str, int]:
     strength = _STRENGTH.get(sign, _COMPARISON)
     right = strength if sign in ("+", "and", "or") else strength + 1
     return f"{_wrap(expr.a, names, strength)} {sign} {_wrap(expr.b, names, right)}", strength
+
+
+def _choice(expr: tvm.ir.Expr) -> tuple[tvm.ir.Expr, ...] | None:
+    """Condition, value where it holds and value where it does not, of either form TIR has."""
+    if isinstance(expr, tirx.expr.Select):
+        return expr.condition, expr.true_value, expr.false_value
+    if isinstance(expr, tvm.ir.Call) and expr.op.name.endswith(".if_then_else"):
+        return tuple(expr.args)
+    return None
+
+
+def _truncating(expr: tvm.ir.Expr, names: Mapping[tirx.Var, str]) -> str:
+    """A quotient rounded toward zero, or its remainder, out of Python's, which round down."""
+    sign = "//" if isinstance(expr, tirx.expr.Div) else "%"
+    a, b = _wrap(expr.a, names, 7), _wrap(expr.b, names, 7)
+    positive = isinstance(expr.b, tirx.IntImm) and expr.b.value > 0
+    same_sign = f"{a} >= 0" if positive else f"({a} < 0) == ({b} < 0)"
+    return f"({a} {sign} {b} if {same_sign} else -(-{a} {sign} {b}))"
 
 
 def _wrap(expr: tvm.ir.Expr, names: Mapping[tirx.Var, str], least: int) -> str:
