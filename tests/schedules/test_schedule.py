@@ -110,6 +110,7 @@ def test_tiles_of_other_machines(traits: Traits) -> None:
     (m,) = dims("m")
     n, h, w = dims("n h w")
     kernel, depthwise, up = random(11, 3, 3, 5), random(11, 3, 3, 1), random(5, 11, 2, 2)
+    wide = random(21, 3, 3, 19)
 
     def conv(x: relax.Expr, k: relax.Expr, groups: int = 1) -> relax.Expr:
         return op.nn.conv2d(
@@ -121,6 +122,7 @@ def test_tiles_of_other_machines(traits: Traits) -> None:
             "gemm": Case(lambda x, k: op.matmul(x, k), [tensor(m, 9)], [random(9, 29)]),
             "pair": Case(lambda x, y: op.matmul(x, y), [tensor(m, 9), tensor(9, m)]),
             "conv": Case(conv, [tensor(n, h, w, 5)], [kernel]),
+            "winograd": Case(conv, [tensor(n, h, w, 19)], [wide]),
             "depthwise": Case(lambda x, k: conv(x, k, 11), [tensor(n, h, w, 11)], [depthwise]),
             "up": Case(
                 lambda x, k: op.nn.conv2d_transpose(x, k, strides=(2, 2), data_layout="NHWC"),
@@ -139,5 +141,7 @@ def test_tiles_of_other_machines(traits: Traits) -> None:
     for image in ((1, 1, 1), (2, 5, 17)):
         x, deep = random(*image, 5), random(*image, 11)
         close(run("conv", x), conv2d(x, kernel, padding=pads))
+        many = random(*image, 19)
+        close(run("winograd", many), conv2d(many, wide, padding=pads))
         close(run("depthwise", deep), conv2d(deep, depthwise, padding=pads, groups=11))
         assert run("up", x).shape == (image[0], image[1] * 2, image[2] * 2, 11)
