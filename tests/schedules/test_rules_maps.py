@@ -121,6 +121,17 @@ def test_permutes(axes: tuple[int, ...]) -> None:
             np.testing.assert_array_equal(kernel(x)[0], x.transpose(axes))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_few_channels_first_and_last(channels: int) -> None:
+    last = Kernel([tensor(n, channels, h, w)], lambda bb, x: op.permute_dims(x, [0, 2, 3, 1]))
+    first = Kernel([tensor(n, h, w, channels)], lambda bb, x: op.permute_dims(x, [0, 3, 1, 2]))
+    for image in [*IMAGES, (1, 40, 67)]:
+        x = random(image[0], channels, *image[1:])
+        y = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        np.testing.assert_array_equal(last(x)[0], y)
+        np.testing.assert_array_equal(first(y)[0], x)
+
+
 def test_permute_with_an_epilogue() -> None:
     kernel = Kernel(
         [tensor(n, 20, h, w), tensor(20)],

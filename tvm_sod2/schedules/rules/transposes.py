@@ -18,6 +18,7 @@ from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Stmt, Var
 
 from tvm_sod2.schedules.rules.access import Memory, Nest, stride
 from tvm_sod2.schedules.rules.cost import weight
+from tvm_sod2.schedules.rules.interleaves import emit_interleaved
 from tvm_sod2.schedules.rules.loops import (
     bind,
     ceil_div,
@@ -57,10 +58,15 @@ def emit_transposed(memory: Memory, nest: Nest, parallel: bool, plain: Stmt) -> 
     size = min(memory.traits.lanes(str(v.ty.dtype)) for v in (nest.value, *crossed))
     if size < 4 or size > 16:
         return None
-    sizes = [static(a.extent) for a in (along, across)]
-    if any(s is not None and s < size for s in sizes):
+    small = [a for a in (along, across) if (s := static(a.extent)) is not None and s < size]
+    tiled: Stmt | None
+    if len(small) == 1:
+        pixels = across if small[0] is along else along
+        tiled = emit_interleaved(memory, nest, small[0], pixels, size, parallel)
+    else:
+        tiled = None if small else _tiles(memory, nest, along, across, crossed, size, parallel)
+    if tiled is None:
         return None
-    tiled = _tiles(memory, nest, along, across, crossed, size, parallel)
     conditions = [a.extent >= i64(size) for a in (along, across) if static(a.extent) is None]
     if not conditions:
         return tiled
