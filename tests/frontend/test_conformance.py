@@ -102,7 +102,7 @@ def test_node_tests_of_onnx(dims: str) -> None:
     }
     assert not unexpected
     accepted = [case for case in cases if not refusals[case.name]]
-    assert len(accepted) > 750
+    assert len(accepted) > 700
     failures: dict[str, str] = {}
     for group in groups(accepted, size=25):
         failures |= _failures(group)

@@ -27,7 +27,7 @@ def is_constant(value: Any) -> bool:
     return isinstance(value, tvm.ir.GenericConst)
 
 
-def array_of(value: Expr | None) -> np.ndarray | None:
+def array_of(value: Any) -> np.ndarray | None:
     """Return the value of a constant, None for anything else."""
     return value.value.numpy() if is_constant(value) else None
 

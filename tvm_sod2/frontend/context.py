@@ -90,8 +90,7 @@ class Context:
         ty = expr.ty
         hint = identifier(name or f"{self.hint}_t")
         if not isinstance(ty, relax.TensorType) or ty.shape is not None:
-            already = isinstance(expr, relax.Var)
-            return expr if already else self._record(self.bb.emit(expr, hint), name)
+            return expr if isinstance(expr, relax.Var) else self._bind(expr, hint, name)
         if ty.ndim < 0:
             raise self.error(f"the rank of its output {self.hint!r} cannot be known at import")
         raw = self._record(self.bb.emit(expr, hint + "_raw"), "")
@@ -99,6 +98,13 @@ class Context:
             base = name or self.hint
             dims = [self.module.symbols.fresh(f"{base}_d{i}") for i in range(ty.ndim)]
         return self._record(self.bb.match_cast(raw, relax.TensorType(dims, ty.dtype), hint), name)
+
+    def _leaves_block(self, name: str) -> bool:
+        return name in self.module.crossing and bool(self.bb.current_block_is_dataflow())
+
+    def _bind(self, expr: Expr, hint: str, name: str) -> relax.Var:
+        bind = self.bb.emit_output if self._leaves_block(name) else self.bb.emit
+        return self._record(bind(expr, hint), name)
 
     def _record(self, var: relax.Var, name: str) -> relax.Var:
         self.module.onnx_nodes[var.name] = self.label
@@ -108,24 +114,18 @@ class Context:
 
     def result(self, expr: Expr, name: str) -> Expr:
         """Bind ``expr`` as the ONNX value ``name``."""
-        if name not in self.module.crossing or not self.bb.current_block_is_dataflow():
-            var = self.emit(expr, name=name)
-            if not is_constant(var):
-                # Bound by the converter already, under a name of its own.
-                self.module.onnx_values.setdefault(var.name, name)
+        var = self.emit(expr, name=name)
+        if is_constant(var):
             return var
-        expr = self.bb.normalize(expr)
-        if not isinstance(expr, relax.Var) and expr.ty.shape is None:
-            expr = self.emit(expr)
-        if is_constant(expr) or (
-            isinstance(expr, relax.Var) and not isinstance(expr, relax.DataflowVar)
-        ):
-            return expr
-        return self._record(self.bb.emit_output(expr, identifier(name)), name)
+        if self._leaves_block(name) and isinstance(var, relax.DataflowVar):
+            # A converter bound it inside the block; an alias carries it out.
+            return self._bind(var, identifier(name), name)
+        self.module.onnx_values.setdefault(var.name, name)
+        return var
 
-    def broadcast(self, op: Callable[..., Expr], *operands: Expr) -> Expr:
+    def broadcast(self, op: Callable[..., Expr], *operands: Expr, name: str = "") -> Expr:
         """Emit the elementwise ``op`` under NumPy's broadcasting rules."""
-        return self.emit(op(*operands), self.broadcast_dims(*operands))
+        return self.emit(op(*operands), self.broadcast_dims(*operands), name)
 
     def broadcast_dims(self, *operands: Expr) -> list[Dim]:
         """Return the dims of the broadcast operands; a truly ambiguous dim is a fresh symbol."""

@@ -145,7 +145,9 @@ _FOLDERS: dict[str, Folder] = {
     "Not": _unary(np.logical_not),
     "Or": _binary(np.logical_or),
     "Pow": _binary(lambda a, b: np.power(a, b).astype(a.dtype) if a.dtype.kind == "f" else None),
-    "Range": lambda arrays, attrs, opset: np.arange(*arrays, dtype=arrays[0].dtype),
+    "Range": lambda arrays, attrs, opset: np.arange(*(array.item() for array in arrays)).astype(
+        arrays[0].dtype
+    ),
     "Reciprocal": _unary(np.reciprocal),
     "Reshape": _reshape,
     "Shape": lambda arrays, attrs, opset: np.asarray(arrays[0].shape, "int64")[

@@ -34,7 +34,9 @@ def aligned(c: Context, inputs: Inputs, attrs: Attrs) -> Inputs:
 
 def binary(op: Callable[[Expr, Expr], Expr]) -> Converter:
     """Return the converter of a broadcasting operator of two operands."""
-    return lambda c, inputs, attrs: c.broadcast(op, *aligned(c, inputs, attrs))
+    return lambda c, inputs, attrs: c.broadcast(
+        op, *aligned(c, inputs, attrs), name=c.node.output[0]
+    )
 
 
 def _variadic(op: Callable[[Expr, Expr], Expr]) -> Converter:

@@ -67,15 +67,14 @@ def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     outputs = list(c.node.output)
     if len(tys[0]) != len(tys[1]):
         raise c.error(f"its arms return {len(tys[0])} and {len(tys[1])} values")
-    result = c.emit(relax.If(condition, *blocks))
-    parts = (
-        [result]
-        if len(tys[0]) == 1
-        else [relax.TupleGetItem(result, i) for i in range(len(tys[0]))]
-    )
+    merged = [_merge(c, name, a, b) for name, a, b in zip(outputs, *tys, strict=True)]
+    choice = relax.If(condition, *blocks)
+    if len(merged) == 1:
+        return [c.emit(choice, merged[0], outputs[0])]
+    both = c.emit(choice)
     return [
-        c.emit(part, _merge(c, name, a, b), name)
-        for part, name, a, b in zip(parts, outputs, *tys, strict=True)
+        c.emit(relax.TupleGetItem(both, i), dims, name)
+        for i, (name, dims) in enumerate(zip(outputs, merged, strict=True))
     ]
 
 

@@ -16,7 +16,7 @@ Inputs = list[Any]
 
 
 def _where(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
-    return c.broadcast(R.where, *inputs)
+    return c.broadcast(R.where, *inputs, name=c.node.output[0])
 
 
 def _bit_shift(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:

@@ -67,8 +67,10 @@ def _resize(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     )
     roi, scales, sizes = (*inputs[1:], None, None, None)[:3]
     places = [c.axis(a, c.rank(x)) for a in attrs.get("axes") or range(c.rank(x))]
-    if sizes is not None and c.constant(sizes) is not None and c.constant(sizes).size == 0:
-        sizes = None
+    # Exporters write an empty tensor for an input that is not meant.
+    empty = [array is not None and array.size == 0 for array in map(c.constant, (scales, sizes))]
+    sizes = None if empty[1] else sizes
+    scales = None if empty[0] else scales
     if sizes is not None:
         axes = _by_sizes(c, x, sizes, places, attrs.get("keep_aspect_ratio_policy", "stretch"))
     elif scales is not None:

@@ -24,7 +24,7 @@ def _shape(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     shape = c.shape_tensor(inputs[0])
     array = c.constant(shape)
     if array is not None:
-        return c.ints(array[start:end])
+        return c.ints(array[start:end].tolist())
     if (start, end) == (0, rank):
         return shape
     end = max(start, end)
