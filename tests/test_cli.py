@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tvm
 from onnx import TensorProto, helper
 
 from tvm_sod2 import cli
+from tvm_sod2.errors import BuildError
+from tvm_sod2.pipeline import Phase
 
 FLOAT = TensorProto.FLOAT
 
@@ -282,8 +285,27 @@ def test_inspect(capfd: pytest.CaptureFixture[str], model: Path) -> None:
         assert said in text
     assert cli.main(["inspect", str(model), "--json"]) == 0
     facts = json.loads(capfd.readouterr().out)
-    assert facts["inputs"][0] == {"name": "x", "dtype": "float32", "dims": ["n", 3]}
-    assert facts["outputs"][0] == {"name": "z", "dtype": "float32", "dims": ["n", 3]}
-    assert facts["rdp"]["values"]["z"]["dims"] == ["n", 3]
+    assert facts["inputs"] == {"x": ["n", 3], "y": ["n", 1]}
+    assert facts["outputs"] == [{"name": "z", "dtype": "float32", "dims": ["n", 3]}]
+    assert facts["values"]["z"]["dims"] == ["n", 3]
+    assert facts["dims"] == {"known": 3, "symbolic": 3, "expression": 0, "unknown": 0}
     assert [phase["name"] for phase in facts["phases"]][:2] == ["frontend", "rdp"]
     assert facts["arena_bytes"] == "0"
+    assert "error" not in facts
+
+
+def test_inspect_tells_facts_of_a_model_whose_build_fails(
+    capfd: pytest.CaptureFixture[str], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @tvm.transform.module_pass(opt_level=0, name="Fails")
+    def fails(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        raise BuildError("no kernel for this")
+
+    monkeypatch.setattr("tvm_sod2.pipeline.phases", lambda target: [Phase("schedules", [fails])])
+    assert cli.main(["inspect", str(model)]) == 0
+    assert "build fails: phase schedules: no kernel for this" in capfd.readouterr().out
+    assert cli.main(["inspect", str(model), "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["error"] == "phase schedules: no kernel for this"
+    assert facts["values"]["z"]["dims"] == ["n", 3]
+    assert facts["arena_bytes"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import tvm
 from tvm import relax
 
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.op_classes import Fact
+from tvm_sod2.op_classes import Fact, fact_of_type
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.symbolic import symbols_of
 from tvm_sod2.passes.facts import FunctionFacts
@@ -23,13 +24,25 @@ Dim = int | str | None
 
 @dataclass(frozen=True)
 class ValueReport:
-    """One value: its dims, its entries where tracked, and who is responsible for each None."""
+    """One value: its dims, its entries in row-major order where tracked, and who made it so.
+
+    makers, entry_makers: for each None in dims and in value the responsible "node (Operator)".
+    constant: a weight or any other value that the importer knew already; not printed.
+    """
 
     name: str
     dtype: str
     dims: tuple[Dim, ...] | None
     value: tuple[Dim, ...] | None = None
-    responsible: tuple[str, ...] = ()
+    makers: tuple[str | None, ...] = ()
+    entry_makers: tuple[str | None, ...] = ()
+    constant: bool = False
+
+    @property
+    def responsible(self) -> tuple[str, ...]:
+        """Whoever is responsible for a None, each once."""
+        both = (*self.makers, *self.entry_makers)
+        return tuple(dict.fromkeys(maker for maker in both if maker is not None))
 
     def __str__(self) -> str:
         dims = "unknown rank" if self.dims is None else _listed(self.dims)
@@ -44,31 +57,33 @@ class Report:
     """RDP's facts on one function.
 
     inputs and values are by ONNX name where the module came from ONNX, else by Relax name.
-    constraints: what the model needs of its input dims, checked at entry.
+    constraints: what the model needs of its input dims, checked at entry; conditions: the same as
+    expressions.
     """
 
     function: str
     inputs: dict[str, tuple[Dim, ...]]
     values: dict[str, ValueReport]
     constraints: tuple[str, ...] = ()
+    conditions: tuple[Dim, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         inputs = ", ".join(f"{name}: {_listed(dims)}" for name, dims in self.inputs.items())
         lines = [f"{self.function}({inputs})"]
-        lines += [f"  {value}" for value in self.values.values()]
+        lines += [f"  {value}" for value in self.values.values() if not value.constant]
         lines += [f"  needs: {message}" for message in self.constraints]
         lines.append("dims: " + ", ".join(f"{count} {kind}" for kind, count in self.counts.items()))
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data, see docs/command-line.md."""
+        needs = zip(self.conditions, self.constraints, strict=True)
         return {
-            "function": self.function,
             "inputs": {name: list(dims) for name, dims in self.inputs.items()},
             "values": {name: _value_json(value) for name, value in self.values.items()},
-            "constraints": list(self.constraints),
             "dims": self.counts,
+            "constraints": [{"condition": c, "message": message} for c, message in needs],
         }
 
 
@@ -77,50 +92,80 @@ def analyze(mod: tvm.IRModule, function: str = "main") -> Report:
 
     Raises ShapeError, naming the operator, where dims contradict each other for every input.
     """
-    named = name_unknown_dims(mod)
-    func = named[function]
+    func = name_unknown_dims(mod)[function]
     found = propagate(func)
     names = Names(func)
-    inputs = {names.value(p): _dims(found.facts[p], found) or () for p in func.params}
-    values: dict[str, ValueReport] = {}
-    for var, fact in found.facts.items():
-        report = _value_report(names.value(var), fact, found)
-        if report is not None and (not names.from_onnx or names.is_value(var)):
-            values[report.name] = report
+    values = {report.name: report for report in _values(found, names)}
     return Report(
         function,
-        inputs,
+        {names.value(p): _input_dims(p, found) for p in func.params},
         values,
         tuple(constraint.message for constraint in found.constraints),
-        _counts(values),
+        tuple(_dim(constraint.condition, found) for constraint in found.constraints),
+        _counts(values.values()),
     )
 
 
-def _value_report(name: str, fact: Fact, found: FunctionFacts) -> ValueReport | None:
-    if not isinstance(fact.ty, relax.TensorType):
-        return None
-    dims = _dims(fact, found)
-    value = None
-    if fact.value is not None:
-        value = tuple(_dim(entry, found) for entry in fact.value.flat)
-    return ValueReport(name, str(fact.ty.dtype), dims, value, _responsible(fact, found))
+def _input_dims(parameter: tvm.ir.Var, found: FunctionFacts) -> tuple[Dim, ...]:
+    """Integers and symbols: a dim that the others determine goes by the symbol declared for it."""
+    declared = _dims(fact_of_type(parameter.ty), found) or ()
+    refined = _dims(found.facts[parameter], found) or ()
+    pairs = zip(refined, declared, strict=True)
+    return tuple(r if isinstance(r, int) or _is_symbol(r) else d for r, d in pairs)
+
+
+def _values(found: FunctionFacts, names: Names) -> Iterator[ValueReport]:
+    """Every value that has a name of its own, those without a Relax variable last."""
+    variables: dict[str, tvm.ir.Var] = {}
+    for var, fact in found.facts.items():
+        variables[var.name] = var
+        if isinstance(fact.ty, relax.TensorType) and (not names.from_onnx or names.is_value(var)):
+            yield _value_report(names.value(var), var, found, names)
+    for name, variable in names.same.items():
+        if variable in variables:
+            yield _value_report(name, variables[variable], found, names)
+    for name, constant in names.constants.items():
+        entry = constant.get("value")
+        value = None if entry is None else tuple(map(int, entry))
+        dims = tuple(map(int, constant["dims"]))
+        yield ValueReport(name, str(constant["dtype"]), dims, value, constant=True)
+
+
+def _value_report(name: str, var: tvm.ir.Var, found: FunctionFacts, names: Names) -> ValueReport:
+    fact, node = found.facts[var], names.node(var)
+    dims, dtype = _dims(fact, found), str(fact.ty.dtype)
+    makers = tuple(_maker(entry, found, node) for entry in entries(fact.dims or []))
+    if fact.value is None:
+        return ValueReport(name, dtype, dims, None, makers)
+    value = tuple(_dim(entry, found) for entry in fact.value.flat)
+    # A fraction has no text; that a float tensor is not of whole numbers is nobody's doing.
+    least = len(value) if dtype.startswith("float") else min(1, len(value))
+    if sum(entry is not None for entry in value) < least:
+        return ValueReport(name, dtype, dims, None, makers)
+    of_entries = tuple(_maker(entry, found, node) for entry in fact.value.flat)
+    return ValueReport(name, dtype, dims, value, makers, of_entries)
 
 
 def _dims(fact: Fact, found: FunctionFacts) -> tuple[Dim, ...] | None:
-    if fact.dims is None:
-        return None
-    return tuple(_dim(entry, found) for entry in entries(fact.dims))
+    return None if fact.dims is None else tuple(_dim(dim, found) for dim in entries(fact.dims))
 
 
 def _dim(entry: Any, found: FunctionFacts) -> Dim:
-    if entry is None or isinstance(entry, int):
+    if isinstance(entry, int):
         return entry
-    return None if _run_time_symbols(entry, found) else to_python(entry)
+    if not isinstance(entry, tvm.ir.Expr) or _run_time_symbols(entry, found):
+        return None
+    return to_python(entry)
 
 
-def _responsible(fact: Fact, found: FunctionFacts) -> tuple[str, ...]:
-    symbols = [s for dim in fact.dims or () for s in _run_time_symbols(dim, found)]
-    return tuple(dict.fromkeys({**found.nacs, **found.origins}[s] for s in symbols))
+def _maker(entry: Any, found: FunctionFacts, otherwise: str) -> str | None:
+    """Who is responsible for a dim or entry that is bound while running, None for any other."""
+    if entry is None:
+        return otherwise
+    if isinstance(entry, int):
+        return None
+    symbols = _run_time_symbols(entry, found)
+    return {**found.nacs, **found.origins}[symbols[0]] if symbols else None
 
 
 def _run_time_symbols(expr: tvm.ir.Expr, found: FunctionFacts) -> list[tvm.ir.Var]:
@@ -128,16 +173,20 @@ def _run_time_symbols(expr: tvm.ir.Expr, found: FunctionFacts) -> list[tvm.ir.Va
     return [s for s in symbols_of(expr) if s in found.origins or s in found.nacs]
 
 
-def _counts(values: dict[str, ValueReport]) -> dict[str, int]:
+def _is_symbol(dim: Dim) -> bool:
+    return isinstance(dim, str) and dim.isidentifier()
+
+
+def _counts(values: Iterable[ValueReport]) -> dict[str, int]:
     counts = {"known": 0, "symbolic": 0, "expression": 0, "unknown": 0}
-    for value in values.values():
+    for value in values:
         for dim in value.dims or ():
             if dim is None:
                 counts["unknown"] += 1
             elif isinstance(dim, int):
                 counts["known"] += 1
             else:
-                counts["symbolic" if dim.isidentifier() else "expression"] += 1
+                counts["symbolic" if _is_symbol(dim) else "expression"] += 1
     return counts
 
 
@@ -149,14 +198,17 @@ def _value_json(value: ValueReport) -> dict[str, Any]:
     if value.value is not None:
         result["value"] = list(value.value)
     if value.responsible:
-        result["operator"] = [_operator(name) for name in value.responsible]
-        result["node"] = list(value.responsible)
+        parts = [_parts(maker) for maker in value.responsible]
+        result["operator"] = ", ".join(dict.fromkeys(operator for _, operator in parts))
+        result["node"] = ", ".join(node for node, _ in parts)
+        result["responsible"] = list(value.makers)
     return result
 
 
-def _operator(node: str) -> str:
-    """The operator in "node name (OpType)"."""
-    return node.rpartition("(")[2].rstrip(")")
+def _parts(maker: str) -> tuple[str, str]:
+    """The node and the operator in "node (Operator)"."""
+    node, _, operator = maker.rpartition(" (")
+    return (node, operator.rstrip(")")) if node else (maker, maker)
 
 
 def _listed(dims: tuple[Dim, ...]) -> str:

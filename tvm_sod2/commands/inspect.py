@@ -30,44 +30,62 @@ class PhaseReport:
 
 
 def inspect_model(model: Path, as_json: bool) -> None:
-    """Print RDP's facts, the phases, and the arena's bytes as an expression of the dims."""
+    """Print RDP's facts, the phases, and the arena's bytes as an expression of the dims.
+
+    RDP's facts are there even of a model whose build fails; what failed is told beside them.
+    """
     from tvm_sod2 import analyze, from_onnx
-    from tvm_sod2.metadata import ARENA_ATTR, SIGNATURE_ATTR
-    from tvm_sod2.signature import Signature
 
     mod = from_onnx(model)
     facts = analyze(mod)
-    reports, final = walk(mod, f"inspecting {model.name}")
-    attrs = final["main"].attrs
-    signature = Signature.from_json(str(attrs[SIGNATURE_ATTR]))
-    arena = str(attrs[ARENA_ATTR])
+    walked = walk(mod, f"inspecting {model.name}")
     if as_json:
-        found = {
-            "model": str(model),
-            "inputs": [asdict(value) for value in signature.inputs],
-            "outputs": [asdict(value) for value in signature.outputs],
-            "rdp": facts.to_json(),
-            "phases": [asdict(report) for report in reports],
-            "arena_bytes": arena,
-        }
-        print(json.dumps(found, indent=2))
+        phases = [asdict(phase) for phase in walked.phases]
+        found = {"model": str(model), **facts.to_json(), **walked.built(), "phases": phases}
+        print(json.dumps(found | ({"error": walked.error} if walked.error else {}), indent=2))
         return
-    for value in signature.inputs:
-        print(f"input   {value}")
-    for value in signature.outputs:
-        print(f"output  {value}")
-    print(f"\n{facts}")
+    print(facts)
     print("\nphases            seconds  functions  kernels  calls")
-    for report in reports:
+    for phase in walked.phases:
         print(
-            f"{report.name:16} {report.seconds:8.2f} {report.relax_functions:10} "
-            f"{report.kernels:8} {report.calls:6}"
+            f"{phase.name:16} {phase.seconds:8.2f} {phase.relax_functions:10} "
+            f"{phase.kernels:8} {phase.calls:6}"
         )
-    print(f"\narena   {arena} bytes")
+    if walked.error:
+        print(f"\nbuild fails: {walked.error}")
+        return
+    built = walked.built()
+    for value in built["outputs"]:
+        dims = ", ".join(map(str, value["dims"]))
+        print(f"\noutput  {value['name']}: {value['dtype']} [{dims}]", end="")
+    print(f"\n\narena   {built['arena_bytes']} bytes")
 
 
-def walk(mod: tvm.IRModule, title: str) -> tuple[list[PhaseReport], tvm.IRModule]:
-    """Run the pipeline up to machine code, for this machine; what each phase left, and the end."""
+@dataclass
+class Walk:
+    """A build up to machine code: what each phase left, and the module or what stopped it."""
+
+    phases: list[PhaseReport]
+    mod: tvm.IRModule
+    error: str = ""
+
+    def built(self) -> dict[str, Any]:
+        """What only a finished build knows: outputs, and the arena's bytes at any dims."""
+        from tvm_sod2.metadata import ARENA_ATTR, SIGNATURE_ATTR
+        from tvm_sod2.signature import Signature
+
+        if self.error:
+            return {"outputs": None, "arena_bytes": None}
+        attrs = self.mod["main"].attrs
+        outputs = Signature.from_json(str(attrs[SIGNATURE_ATTR])).outputs
+        return {
+            "outputs": [asdict(value) for value in outputs],
+            "arena_bytes": str(attrs[ARENA_ATTR]),
+        }
+
+
+def walk(mod: tvm.IRModule, title: str) -> Walk:
+    """Run the pipeline up to machine code, for this machine."""
     import tvm
 
     from tvm_sod2.pipeline import phases
@@ -75,15 +93,24 @@ def walk(mod: tvm.IRModule, title: str) -> tuple[list[PhaseReport], tvm.IRModule
 
     target = host_target()
     steps = phases(target)
-    reports = []
+    walked = Walk([], mod)
     with shown(title) as progress, target:
         for index, phase in enumerate(steps):
             progress(phase.name, index, len(steps))
             start = time.perf_counter()
             passes = [p for p in phase.passes if p.info.name != MACHINE_CODE]
-            mod = tvm.transform.Sequential(passes)(mod)
-            reports.append(report(phase.name, time.perf_counter() - start, mod))
-    return reports, mod
+            try:
+                walked.mod = tvm.transform.Sequential(passes)(walked.mod)
+            except Exception as error:  # whatever stops a build is worth telling
+                walked.error = f"phase {phase.name}: {_last_line(error)}"
+                break
+            walked.phases.append(report(phase.name, time.perf_counter() - start, walked.mod))
+    return walked
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)
 
 
 def report(name: str, seconds: float, mod: tvm.IRModule) -> PhaseReport:

@@ -1,0 +1,245 @@
+"""Compare what RDP says of every intermediate value with what ONNX Runtime computes.
+
+Each model runs in ONNX Runtime, its graph optimisations off and every intermediate value exposed as
+an output, at random input shapes. RDP's expression for each dim and each tracked entry, and each
+condition it says the inputs must meet, is evaluated by Python at these shapes. Any difference, any
+value of the graph that RDP's report leaves out, and any condition that refuses an input which ONNX
+Runtime takes is a mismatch: exit status 1.
+
+Usage: python scripts/rdp_oracle.py [model ...] [--shapes 5] [--seed 0] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import tvm_sod2
+from tvm_sod2.errors import Sod2Error
+from tvm_sod2.models import fetch, names
+
+Shapes = dict[str, tuple[int, ...]]
+Sizes = Sequence[int]
+
+BATCH: Sizes = range(1, 4)
+PAGE_SIDE: Sizes = [32 * k - j for k in range(1, 8) for j in range(4)]
+"""Sides whose halves of halves meet again in the detectors' upsampling."""
+PAGE = {"p2o_DynamicDimension_1": PAGE_SIDE, "p2o_DynamicDimension_2": PAGE_SIDE}
+SAMPLES: Sizes = range(1000, 20000)
+
+SIZES: dict[str, dict[str, Sizes]] = {
+    "ch_PP-OCRv4_det_infer": PAGE,
+    "ch_PP-OCRv3_det_infer": PAGE,
+    "ch_PP-OCRv4_rec_infer": {"x_d2": range(33, 81), "p2o_DynamicDimension_1": range(5, 400)},
+    "ch_PP-OCRv3_rec_infer": {"p2o_DynamicDimension_1": range(5, 400)},
+    "ch_ppocr_mobile_v2.0_cls_infer": {"x_d2": range(33, 81), "x_d3": range(24, 257)},
+    "320n": {"height": range(32, 257, 32), "width": range(32, 257, 32)},
+    "nemo80": {"N": SAMPLES},
+    "nemo80_conv": {"N": SAMPLES},
+    "kaldi_conv": {"N": SAMPLES},
+    "resample_48_16": {"N": SAMPLES},
+    "melspectrogram": {"samples": SAMPLES},
+    "pnet": {"M1": range(12, 120), "M2": range(12, 120)},
+}
+"""Sizes that a model takes in each dim, where they are not just small batches."""
+
+Maker = Callable[[np.random.Generator, tuple[int, ...], Shapes], np.ndarray]
+DATA: dict[str, Maker] = {
+    "bytes": lambda rng, shape, _: rng.integers(0, 257, shape),
+    "waveforms_lens": lambda rng, shape, all_: rng.integers(1, all_["waveforms"][1] + 1, shape),
+    "sr": lambda _rng, _shape, _all: np.array(16000),
+}
+"""Inputs that are no plain floats."""
+
+
+@dataclass
+class Tally:
+    """What a model's comparison found. dims and entries count each once, checks at every shape."""
+
+    model: str
+    intermediates: int = 0
+    dims: int = 0
+    entries: int = 0
+    checks: int = 0
+    mismatches: list[str] = field(default_factory=list)
+    unresolved: dict[str, str] = field(default_factory=dict)
+    """Per value with an unknown dim, the operator responsible."""
+    unresolved_dims: int = 0
+
+    @property
+    def coverage(self) -> float:
+        """The share of dims, in percent, for which RDP has an expression."""
+        return 100.0 * (1 - self.unresolved_dims / max(self.dims, 1))
+
+
+def check_model(path: Path, rng: np.random.Generator, count: int) -> Tally:
+    """Compare RDP and ONNX Runtime on one model at `count` random shapes."""
+    report = tvm_sod2.analyze(tvm_sod2.from_onnx(path)).to_json()
+    tally = Tally(path.stem)
+    session = exposed(path)
+    for index in range(count):
+        sizes = draw_sizes(report["inputs"], SIZES.get(path.stem, {}), rng)
+        feed = draw_inputs(session, report["inputs"], sizes, rng)
+        outputs = [value.name for value in session.get_outputs()]
+        arrays = dict(zip(outputs, session.run(outputs, feed), strict=True))
+        if index == 0:
+            survey(report, arrays, tally)
+        compare(report, arrays, sizes, tally)
+    return tally
+
+
+def exposed(path: Path) -> onnxruntime.InferenceSession:
+    """A session without graph optimisations whose outputs are all results of all nodes."""
+    model = onnx.load(path)
+    given = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        new = [name for name in node.output if name and name not in given]
+        model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in new)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def draw_sizes(
+    inputs: dict[str, list[Any]], admitted: dict[str, Sizes], rng: np.random.Generator
+) -> dict[str, int]:
+    """A random size for each symbol of the input dims."""
+    symbols = dict.fromkeys(d for dims in inputs.values() for d in dims if isinstance(d, str))
+    return {symbol: int(rng.choice(admitted.get(symbol, BATCH))) for symbol in symbols}
+
+
+def draw_inputs(
+    session: onnxruntime.InferenceSession,
+    inputs: dict[str, list[Any]],
+    sizes: dict[str, int],
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Random inputs at these sizes."""
+    shapes = {name: tuple(sizes.get(d, d) for d in dims) for name, dims in inputs.items()}
+    feed = {}
+    for value in session.get_inputs():
+        shape = shapes[value.name]
+        make = DATA.get(value.name, lambda rng, shape, _: rng.uniform(-1, 1, shape))
+        element = value.type.removeprefix("tensor(").removesuffix(")")
+        dtype = {"float": "float32", "double": "float64"}.get(element, element)
+        feed[value.name] = make(rng, shape, shapes).astype(dtype)
+    return feed
+
+
+def survey(report: dict[str, Any], arrays: dict[str, Any], tally: Tally) -> None:
+    """Count what there is to compare, and note what is missing."""
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            continue
+        tally.intermediates += 1
+        tally.dims += array.ndim
+        value = report["values"].get(name)
+        if value is None:
+            tally.mismatches.append(f"{name}: not in the report")
+            continue
+        unknown = [axis for axis, dim in enumerate(value["dims"]) if dim is None]
+        if unknown:
+            tally.unresolved_dims += len(unknown)
+            tally.unresolved[name] = value["node"]
+        tally.entries += sum(entry is not None for entry in value.get("value") or ())
+
+
+def compare(
+    report: dict[str, Any], arrays: dict[str, Any], sizes: dict[str, int], tally: Tally
+) -> None:
+    """Evaluate every expression at these sizes and compare it with what was computed."""
+
+    def differ(what: str, text: Any, found: Any) -> None:
+        if text is None:
+            return
+        tally.checks += 1
+        said = evaluate(text, sizes)
+        if said != found:
+            at = ", ".join(f"{symbol}={size}" for symbol, size in sizes.items())
+            tally.mismatches.append(f"{what} is {found}, RDP says {text} = {said} at {at}")
+
+    for name, array in arrays.items():
+        value = report["values"].get(name)
+        if value is None or not isinstance(array, np.ndarray):
+            continue
+        if len(value["dims"]) != array.ndim:
+            tally.mismatches.append(f"{name}: rank is {array.ndim}, RDP says {len(value['dims'])}")
+            continue
+        for axis, (dim, size) in enumerate(zip(value["dims"], array.shape, strict=True)):
+            differ(f"{name}: dim {axis}", dim, size)
+        entries = value.get("value")
+        if entries is None:
+            continue
+        differ(f"{name}: number of entries", len(entries), array.size)
+        for index, (entry, found) in enumerate(zip(entries, array.flat, strict=False)):
+            differ(f"{name}: entry {index}", entry, found.item())
+    for constraint in report["constraints"]:
+        differ(constraint["message"], f"bool({constraint['condition']})", True)
+
+
+def evaluate(expression: int | str, sizes: dict[str, int]) -> int:
+    """An expression of the report at these sizes, by Python itself."""
+    if isinstance(expression, int):
+        return expression
+    scope = {"__builtins__": {}, "min": min, "max": max, "bool": bool}
+    return eval(expression, scope, dict(sizes))
+
+
+def table(tallies: list[Tally]) -> str:
+    """The findings as a table in Markdown."""
+    lines = [
+        "| model | intermediates | dims | resolved | entries tracked | comparisons | mismatches |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for t in tallies:
+        lines.append(
+            f"| {t.model} | {t.intermediates} | {t.dims} | {t.coverage:.4g} % | {t.entries} | "
+            f"{t.checks} | {len(t.mismatches)} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", help="names as scripts/fetch_models.py lists them")
+    parser.add_argument("--shapes", type=int, default=5, help="random shapes for each model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the findings to this file, too")
+    arguments = parser.parse_args(argv)
+    wanted = arguments.models or [name for name in names() if not name.endswith(".txt")]
+    tallies, skipped = [], []
+    for index, name in enumerate(wanted):
+        print(f"[{index + 1}/{len(wanted)}] {name}", file=sys.stderr, flush=True)
+        path = fetch(name, progress=lambda line: print(f"  {line}", file=sys.stderr))
+        try:
+            rng = np.random.default_rng([arguments.seed, *name.encode()])
+            tallies.append(check_model(path, rng, arguments.shapes))
+        except Sod2Error as error:
+            skipped.append(f"{name}: {str(error).splitlines()[0]}")
+    print(table(tallies))
+    for tally in tallies:
+        for value, node in tally.unresolved.items():
+            print(f"unresolved: {tally.model}: {value} by {node}")
+    for line in skipped:
+        print(f"not imported: {line}")
+    mismatches = [f"{tally.model}: {line}" for tally in tallies for line in tally.mismatches]
+    for line in mismatches:
+        print(f"MISMATCH: {line}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([vars(tally) for tally in tallies], indent=1))
+    return 1 if mismatches or (skipped and arguments.models) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
