@@ -15,9 +15,11 @@ from tvm_sod2.frontend.converters import (
     norm,
     pad,
     pool,
+    quantize,
     reduce,
     resize,
     shape,
+    signal,
     slicing,
 )
 
@@ -35,9 +37,11 @@ CONVERTERS: dict[str, Converter] = {
         norm,
         pad,
         pool,
+        quantize,
         reduce,
         resize,
         shape,
+        signal,
         slicing,
     )
     for name, converter in family.CONVERTERS.items()
