@@ -174,3 +174,21 @@ def test_a_cast_to_an_equal_dim_does_not_part_a_group() -> None:
     (group,) = [f for g, f in fused.functions.items() if g.name_hint != "main"]
     first, last = group.params[0].ty.shape.values[0], group.params[-1].ty.shape.values[0]
     assert first.same_as(last)
+
+
+def test_a_constant_is_an_immediate_only_where_the_kernel_can_hold_it() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n",), "float32")):
+            with R.dataflow():
+                c = R.greater(x, R.const(0.5, "float32"))
+                a = R.where(c, x, R.const(0.5, "float32"))
+                b = R.multiply(a, R.const(0.5, "float32"))
+                R.output(b)
+            return b
+
+    fused = fuse(relax.transform.Normalize()(Net))
+    lowered = relax.transform.FuseTIR()(relax.transform.LegalizeOps()(fused))
+    (call,) = [b.value for b in lowered["main"].body.blocks[0].bindings]
+    assert len(call.args[1].fields) == 2  # x and the constant that `where` takes

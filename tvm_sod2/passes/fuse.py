@@ -172,7 +172,7 @@ class _GroupFunction:
                 self._inner[member.var] = self._inside(member.value)
                 self.dims.learn(member.ty, self._inner[member.var].ty)
                 continue
-            args = [self._inside(argument) for argument in member.value.args]
+            args = [self._argument(member.value, argument) for argument in member.value.args]
             call = relax.Call(member.value.op, args, member.value.attrs, member.value.ty_args)
             call = self._infer.normalize(call)
             if not self.dims.learn(member.var.ty, call.ty):
@@ -191,6 +191,12 @@ class _GroupFunction:
         body = self._infer.normalize(body)
         return relax.Function(self.params, body, output.ty).with_attr("Primitive", True)
 
+    def _argument(self, call: relax.Call, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        immediate = _is_scalar(expr) and _bytes(expr) in self.common
+        if immediate and call.op.name in _TAKES_IMMEDIATES:
+            return expr
+        return self._inside(expr)
+
     def _inside(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
         """The expression in the group's own terms; what comes from outside becomes a parameter."""
         if isinstance(expr, relax.Tuple):
@@ -200,8 +206,6 @@ class _GroupFunction:
             return relax.ShapeExpr([self.dims.inside(value) for value in expr.values])
         if isinstance(expr.ty, tvm.ir.PrimType):
             return self.dims.inside(expr)
-        if _is_scalar(expr) and _bytes(expr) in self.common:
-            return expr  # An immediate in the kernel.
         if not isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst):
             return expr
         if isinstance(expr, tvm.ir.Var) and expr in self._inner:
@@ -218,6 +222,19 @@ class _GroupFunction:
 MIN_SHARED = 3
 """A scalar constant used as often as this is an immediate; a rarer one is a layer's own, and as a
 parameter it leaves the kernel free to serve the other layers."""
+
+
+# TVM's legalisation writes a scalar constant of these into the kernel; elsewhere FuseTIR would
+# find a constant inside a group, which it cannot take.
+_TAKES_IMMEDIATES = frozenset(
+    f"relax.{name}"
+    for name in (
+        "add", "subtract", "multiply", "divide", "floor_divide", "mod", "floor_mod", "power",
+        "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater",
+        "greater_equal", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
+        "bitwise_xor", "left_shift", "right_shift",
+    )
+)  # fmt: skip
 
 
 def _common_constants(func: relax.Function) -> set[bytes]:
