@@ -7,7 +7,7 @@ from tvm import tirx
 
 from tvm_sod2.memory.text import compile_size, to_python
 from tvm_sod2.op_classes import Arithmetic
-from tvm_sod2.op_classes.values import GREATER, equal_to
+from tvm_sod2.op_classes.values.elementwise import GREATER, equal_to
 
 
 @pytest.fixture

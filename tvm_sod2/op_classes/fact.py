@@ -1,7 +1,8 @@
 """The lattice element RDP keeps for each value: its type (S-map) and its entries (V-map).
 
 Source: SoD2's RDP. A dim or an entry is an integer, an expression over symbols, or None for nac
-("not a constant"): nothing is known about it before the program runs.
+("not a constant"): nothing is known about it before the program runs. An entry of a float tensor
+may also be a Rational.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from tvm_sod2.op_classes import rational
+from tvm_sod2.op_classes.rational import Rational
+
 MAX_ENTRIES = 64
 """Integer tensors of at most this many entries have their values tracked."""
 
@@ -20,8 +24,9 @@ MAX_ENTRIES = 64
 class Fact:
     """What is known of one value.
 
-    ty: its Relax type; dims live there. value: the entries of a small integer or boolean tensor, or
-    of a shape, as an object array of int | PrimExpr | None; None when the entries are not tracked.
+    ty: its Relax type; dims live there. value: the entries of a small tensor of numbers or truth
+    values, or of a shape, as an object array of int | PrimExpr | Rational | None; None when the
+    entries are not tracked.
     fields: the facts of a tuple's fields.
     """
 
@@ -73,6 +78,21 @@ def entries(items: list, shape: tuple[int, ...] | None = None) -> np.ndarray:
 def tracks(dtype: str, count: int) -> bool:
     """Whether RDP tracks the entries of a tensor of this dtype and size.
 
-    Floats are tracked where they hold whole numbers, as exporters compute sizes in them.
+    Floats are tracked where they hold whole numbers or fractions of them, as exporters compute
+    sizes in them; in 16 bits and less they could not hold a dim above 2048.
     """
-    return count <= MAX_ENTRIES and dtype.startswith(("int", "uint", "bool", "float"))
+    return count <= MAX_ENTRIES and dtype.startswith(("int", "uint", "bool", "float32", "float64"))
+
+
+def constant_entries(data: np.ndarray) -> np.ndarray | None:
+    """The entries of a constant: ints, Rationals, None for floats that are neither."""
+    if not tracks(str(data.dtype), data.size):
+        return None
+    if data.dtype.kind == "f":
+        return entries([rational.from_float(float(x)) for x in data.flat], data.shape)
+    return entries([int(x) for x in data.flat], data.shape)
+
+
+def whole(value: np.ndarray) -> bool:
+    """Whether no entry is a Rational, which only float tensors may hold."""
+    return not any(isinstance(entry, Rational) for entry in value.flat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tvm
@@ -42,8 +42,14 @@ class Agreement(NamedTuple):
     expected: Entry
 
 
-ValueTransfer = Callable[[tvm.ir.Call, list[Fact], Arithmetic], "np.ndarray | None"]
-DimsTransfer = Callable[[tvm.ir.Call, list[Fact], Arithmetic], "list[Entry] | None"]
+Values: TypeAlias = "np.ndarray | tuple[np.ndarray | None, ...] | None"
+"""Entries of a result; a tuple where the result is one, field by field."""
+
+Shape: TypeAlias = "list[Entry] | tuple[list[Entry] | None, ...] | None"
+"""Dims of a result, None being nac; a tuple where the result is one, field by field."""
+
+ValueTransfer = Callable[[tvm.ir.Call, list[Fact], Arithmetic], Values]
+DimsTransfer = Callable[[tvm.ir.Call, list[Fact], Arithmetic], Shape]
 Agreements = Callable[[tvm.ir.Call, list[Fact], Arithmetic], list[Agreement]]
 
 
@@ -53,6 +59,7 @@ class Row:
 
     shape_inputs: the arguments whose *values* give the output's shape (ISVDOS).
     dims: forward transfer for the shape where Relax's own inference gives up; None: Relax's does.
+    Transfers see the call with its type as Relax infers it from the facts of the arguments.
     value: forward transfer for the entries; None: they are not tracked through this operator.
     agree: dims of the arguments that this operator forces to be equal.
     """

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import ChainMap
 from dataclasses import replace
 
-import numpy as np
 import tvm
 from tvm import relax, tirx
 
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Arithmetic, Fact, Row, fact_of_type, row
-from tvm_sod2.op_classes.fact import entries, tracks
+from tvm_sod2.op_classes.fact import constant_entries, entries
+from tvm_sod2.op_classes.lattice import lacks_dims, merge, refine, with_entries
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
@@ -95,7 +95,8 @@ class _Sweep:
             self.needs.arms += 1
             then, otherwise = self._sequence(value.true_branch), self._sequence(value.false_branch)
             self.needs.arms -= 1
-            return self._merge(then, otherwise, var.ty)
+            merged = merge(then, otherwise, self.arithmetic, self._or_nac)
+            return fact_of_type(var.ty) if merged is None else merged
         if isinstance(value, relax.Call):
             return self._call(var, value)
         if isinstance(value, relax.Function):
@@ -181,7 +182,7 @@ class _Sweep:
         if isinstance(expr, relax.ShapeExpr):
             return fact_of_type(self._simplified(self.result.substitute(expr.ty)))
         if isinstance(expr, tvm.ir.GenericConst) and isinstance(expr.ty, relax.TensorType):
-            return Fact(expr.ty, _constant_entries(expr))
+            return Fact(expr.ty, constant_entries(expr.value.numpy()))
         if isinstance(expr.ty, tvm.ir.PrimType) and not isinstance(expr, tirx.FloatImm):
             return Fact(expr.ty, entries([self.result.substitute(expr)], ()))
         return fact_of_type(expr.ty)
@@ -196,13 +197,12 @@ class _Sweep:
             raise ShapeError(f"{self.names.node(var)}: {reason}") from error
         self._agree(var, call, typed, facts, rule)
         ty = typed.ty
-        if rule.dims is not None and isinstance(ty, relax.TensorType) and ty.shape is None:
-            dims = rule.dims(typed, facts, self.arithmetic)
-            ty = ty if dims is None else tensor_type([self._or_nac(d) for d in dims], ty)
+        if rule.dims is not None and lacks_dims(ty):
+            ty = refine(ty, rule.dims(typed, facts, self.arithmetic), self._or_nac)
         fact = fact_of_type(self._simplified(ty))
-        if fact.fields or rule.value is None or not _trackable(fact):
+        if rule.value is None:
             return fact
-        return Fact(fact.ty, rule.value(typed, facts, self.arithmetic))
+        return with_entries(fact, rule.value(typed, facts, self.arithmetic))
 
     def _shadow(self, call: relax.Call) -> relax.Call:
         """The call on stand-ins of its arguments that carry the refined types."""
@@ -238,26 +238,6 @@ class _Sweep:
         self.result.facts[var] = fact
         self.shadows[var] = relax.Var(var.name, fact.ty)
 
-    def _merge(self, a: Fact, b: Fact, joined: tvm.ir.Type) -> Fact:
-        """Per dim and per entry: equal stays, anything else is nac; the rank survives."""
-        if a.fields and len(a.fields) == len(b.fields):
-            types = joined.fields
-            fields = tuple(map(self._merge, a.fields, b.fields, types))
-            return Fact(relax.TupleType([f.ty for f in fields]), fields=fields)
-        if a.dims is None or b.dims is None or len(a.dims) != len(b.dims):
-            return fact_of_type(joined)
-        if not isinstance(a.ty, relax.TensorType):
-            return fact_of_type(joined)
-        dims = [self._same(x, y) for x, y in zip(entries(a.dims), entries(b.dims), strict=True)]
-        value = None
-        if a.value is not None and b.value is not None and a.value.shape == b.value.shape:
-            pairs = zip(a.value.flat, b.value.flat, strict=True)
-            value = entries([self._same(x, y) for x, y in pairs], a.value.shape)
-        return Fact(tensor_type([self._or_nac(d) for d in dims], a.ty), value)
-
-    def _same(self, a: Entry, b: Entry) -> Entry:
-        return a if self.arithmetic.equal(a, b) else None
-
     def _or_nac(self, dim: Entry) -> Entry:
         if dim is not None:
             return dim
@@ -275,23 +255,3 @@ class _Sweep:
             return ty
         dims = [as_expr(self.arithmetic.simplify(d)) for d in entries(fact.dims)]
         return relax.ShapeType(dims) if isinstance(ty, relax.ShapeType) else tensor_type(dims, ty)
-
-
-def _trackable(fact: Fact) -> bool:
-    if isinstance(fact.ty, relax.ShapeType):
-        return True
-    if not isinstance(fact.ty, relax.TensorType) or fact.dims is None:
-        return False
-    count = 1
-    for dim in entries(fact.dims):
-        if not isinstance(dim, int):
-            return False
-        count *= dim
-    return tracks(str(fact.ty.dtype), count)
-
-
-def _constant_entries(constant: tvm.ir.GenericConst) -> np.ndarray | None:
-    data = constant.value.numpy()
-    if not tracks(str(data.dtype), data.size):
-        return None
-    return entries([int(x) if float(x).is_integer() else None for x in data.flat], data.shape)

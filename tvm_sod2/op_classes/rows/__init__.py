@@ -1,0 +1,1 @@
+"""The rows, by family of operators; `table.py` puts them together."""

@@ -1,0 +1,19 @@
+"""Short names for the columns of a row, and rows that many operators share."""
+
+from __future__ import annotations
+
+from tvm_sod2.op_classes.row import Agreements, Dynamism, Mapping, Row, ValueTransfer
+
+ISDO, ISDOS, ISVDOS, EDO = Dynamism.ISDO, Dynamism.ISDOS, Dynamism.ISVDOS, Dynamism.EDO
+ONE, EXPAND, MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_MANY
+REORGANIZE, SHUFFLE = Mapping.REORGANIZE, Mapping.SHUFFLE
+
+
+def rows(
+    mapping: Mapping,
+    *names: str,
+    value: ValueTransfer | None = None,
+    agree: Agreements | None = None,
+) -> dict[str, Row]:
+    """ISDOS operators of one mapping type whose shape Relax infers."""
+    return {f"relax.{name}": Row(ISDOS, mapping, value=value, agree=agree) for name in names}
