@@ -159,6 +159,8 @@ def compare(
     report: dict[str, Any], arrays: dict[str, Any], sizes: dict[str, int], tally: Tally
 ) -> None:
     """Evaluate every expression at these sizes and compare it with what was computed."""
+    determined = {name: evaluate(text, sizes) for name, text in report["symbols"].items()}
+    sizes = {**determined, **sizes}
 
     def differ(what: str, text: Any, found: Any) -> None:
         if text is None:

@@ -13,6 +13,7 @@ from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Fact, fact_of_type
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.symbolic import symbols_of
+from tvm_sod2.passes.bounds import input_symbols
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.names import Names
@@ -57,6 +58,7 @@ class Report:
     """RDP's facts on one function.
 
     inputs and values are by ONNX name where the module came from ONNX, else by Relax name.
+    symbols: dims of inputs that the model itself determines, with what it makes them.
     constraints: what the model needs of its input dims, checked at entry; conditions: the same as
     expressions.
     """
@@ -64,6 +66,7 @@ class Report:
     function: str
     inputs: dict[str, tuple[Dim, ...]]
     values: dict[str, ValueReport]
+    symbols: dict[str, Dim] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     conditions: tuple[Dim, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
@@ -83,6 +86,7 @@ class Report:
             "inputs": {name: list(dims) for name, dims in self.inputs.items()},
             "values": {name: _value_json(value) for name, value in self.values.items()},
             "dims": self.counts,
+            "symbols": self.symbols,
             "constraints": [{"condition": c, "message": message} for c, message in needs],
         }
 
@@ -100,6 +104,7 @@ def analyze(mod: tvm.IRModule, function: str = "main") -> Report:
         function,
         {names.value(p): _input_dims(p, found) for p in func.params},
         values,
+        {s.name: _dim(found.symbols[s], found) for s in input_symbols(func) if s in found.symbols},
         tuple(constraint.message for constraint in found.constraints),
         tuple(_dim(constraint.condition, found) for constraint in found.constraints),
         _counts(values.values()),
@@ -153,6 +158,8 @@ def _dims(fact: Fact, found: FunctionFacts) -> tuple[Dim, ...] | None:
 def _dim(entry: Any, found: FunctionFacts) -> Dim:
     if isinstance(entry, int):
         return entry
+    if isinstance(entry, tvm.tirx.IntImm):
+        return int(entry)
     if not isinstance(entry, tvm.ir.Expr) or _run_time_symbols(entry, found):
         return None
     return to_python(entry)
