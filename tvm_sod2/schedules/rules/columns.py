@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx import AllocBuffer, BufferLoad, IfThenElse, Stmt
+from tvm.tirx import AllocBuffer, BufferLoad, IfThenElse, Stmt, Var
 
 from tvm_sod2.schedules.rules.loops import (
     bind,
@@ -19,9 +21,14 @@ from tvm_sod2.schedules.rules.loops import (
     vector,
 )
 from tvm_sod2.schedules.rules.program import Axis
+from tvm_sod2.schedules.rules.reducers import Combiner
 from tvm_sod2.schedules.rules.reduction import Reduction, each
 
 __all__ = ["emit_columns"]
+
+_RUN = 64
+"""Terms of a float sum that go into one partial sum: the rounding error grows with the length of a
+run and with the number of runs instead of with their product."""
 
 
 def emit_columns(reduction: Reduction, parallel: bool) -> Stmt:
@@ -105,16 +112,16 @@ def _tile(reduction: Reduction, at: list[Expr], base: Expr, width: int, copies: 
     statements.append(AllocBuffer(acc))
     statements += [reduction.clear(acc, first, width) for first in starts]
 
-    def update(reduced: list[Expr], first: int) -> Stmt:
+    def update(into: Var, reduced: list[Expr], first: int) -> Stmt:
         def lane_update(lane: Expr) -> Stmt:
             put = reduction.term([*at, start + i64(first) + lane], reduced)
-            return reduction.step(acc, i64(first) + lane, put)
+            return reduction.step(into, i64(first) + lane, put)
 
         return vector(width, lane_update)
 
-    def step(reduced: list[Expr]) -> Stmt:
+    def step(into: Var, reduced: list[Expr]) -> Stmt:
         put = reduction.term([*at, start], reduced)
-        return reduction.guarded(put, sequence([update(reduced, first) for first in starts]))
+        return reduction.guarded(put, sequence([update(into, reduced, f) for f in starts]))
 
     def store(first: int) -> Stmt:
         def lane_store(lane: Expr) -> Stmt:
@@ -123,5 +130,53 @@ def _tile(reduction: Reduction, at: list[Expr], base: Expr, width: int, copies: 
 
         return vector(width, lane_store)
 
-    statements.append(reduction.over_reduced([*at, start], step))
+    if _sums_in_runs(reduction):
+        part = reduction.accumulator(width * copies, "part")
+        statements.append(AllocBuffer(part))
+        joins = [_join(reduction, acc, part, first, width) for first in starts]
+        clears = [reduction.clear(part, first, width) for first in starts]
+        statements.append(_in_runs(reduction, [*at, start], clears, lambda k: step(part, k), joins))
+    else:
+        statements.append(reduction.over_reduced([*at, start], lambda k: step(acc, k)))
     return sequence([*statements, *(store(first) for first in starts)])
+
+
+def _sums_in_runs(reduction: Reduction) -> bool:
+    reduced = reduction.nest.reduced
+    if reduction.combiner is not Combiner.SUM or not reduction.dtype.startswith("float"):
+        return False
+    if not reduced or reduction.nest.kept is not None:
+        return False
+    size = static(reduced[-1].extent)
+    return size is None or size > 2 * _RUN
+
+
+def _in_runs(
+    reduction: Reduction,
+    at: list[Expr],
+    clears: list[Stmt],
+    step: Callable[[list[Expr]], Stmt],
+    joins: list[Stmt],
+) -> Stmt:
+    """The reduced loops, the last one cut into runs that are cleared before and joined after."""
+    last = reduction.nest.reduced[-1]
+    extent = reduction.term(at, [])(last.extent)
+
+    def body(outer: list[Expr]) -> Stmt:
+        def run(index: Expr) -> Stmt:
+            begin = index * i64(_RUN)
+            length = tirx.Min(extent - begin, i64(_RUN))
+            terms = serial(length, lambda k: step([*outer, begin + k]), "k")
+            return sequence([*clears, terms, *joins])
+
+        return serial(ceil_div(extent, _RUN), run, "run")
+
+    return reduction.over_reduced(at, body, len(reduction.nest.reduced) - 1)
+
+
+def _join(reduction: Reduction, acc: Var, part: Var, first: int, width: int) -> Stmt:
+    def lane(index: Expr) -> Stmt:
+        place = i64(first) + index
+        return reduction.join(acc, place, BufferLoad(part, [place]))
+
+    return vector(width, lane)
