@@ -106,6 +106,6 @@ def test_node_tests_of_onnx(dims: str) -> None:
     accepted = [case for case in cases if not refusals[case.name]]
     assert len(accepted) > 700
     failures: dict[str, str] = {}
-    for group in groups(accepted, size=25):
+    for group in groups(accepted, size=60):
         failures |= _failures(group)
     assert not failures

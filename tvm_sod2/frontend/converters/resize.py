@@ -8,8 +8,6 @@ Coordinates are float32, as ONNX Runtime computes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -20,6 +18,14 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.converters.interpolation import (
+    TAPS,
+    Axis,
+    Plan,
+    coordinates,
+    is_outside,
+    on_axis,
+)
 from tvm_sod2.frontend.dims import expr, floordiv, is_same
 
 Attrs = dict[str, Any]
@@ -28,36 +34,15 @@ Inputs = list[Any]
 _RESIZE2D_MODES = {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"}
 
 
-@dataclass
-class _Axis:
-    """One axis to resize: ``scale`` is None where it is new size / old size by definition."""
-
-    index: int
-    old: Dim
-    new: Dim
-    scale: float | Expr | None
-    crop: tuple[Expr, Expr] | None = None
-
-
-@dataclass
-class _Plan:
-    mode: str
-    coordinates: str
-    nearest: str
-    cubic_a: float
-    exclude_outside: bool
-    extrapolation: float
-
-
 def _resize(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x = inputs[0]
     if c.opset < 11:
         # Opset 10 knows no coordinate modes: asymmetric, and what ORT calls "simple" rounding.
-        plan = _Plan(attrs.get("mode", "nearest"), "asymmetric", "simple", -0.75, False, 0.0)
+        plan = Plan(attrs.get("mode", "nearest"), "asymmetric", "simple", -0.75, False, 0.0)
         return _emit(c, x, plan, _by_scales(c, x, inputs[1], None))
     if attrs.get("antialias"):
         raise c.error("antialias=1 cannot be imported; export the model with antialias off")
-    plan = _Plan(
+    plan = Plan(
         attrs.get("mode", "nearest"),
         attrs.get("coordinate_transformation_mode", "half_pixel"),
         attrs.get("nearest_mode", "round_prefer_floor"),
@@ -87,13 +72,13 @@ def _resize(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 def _upsample(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x = inputs[0]
     scales = inputs[1] if len(inputs) > 1 else const(np.asarray(attrs["scales"], "float32"))
-    plan = _Plan(attrs.get("mode", "nearest"), "asymmetric", "simple", -0.75, False, 0.0)
+    plan = Plan(attrs.get("mode", "nearest"), "asymmetric", "simple", -0.75, False, 0.0)
     return _emit(c, x, plan, _by_scales(c, x, scales, None))
 
 
 def _by_scales(
     c: Context, x: Expr, scales: Expr, places: list[int] | None, crop: Expr | None = None
-) -> list[_Axis]:
+) -> list[Axis]:
     dims = c.dims(x)
     places = list(range(len(dims))) if places is None else places
     known = c.constant(scales)
@@ -105,7 +90,7 @@ def _by_scales(
             region = np.asarray(c.constant(crop), "float32")
             extents = region[len(places) :] - region[: len(places)]
         return [
-            _Axis(axis, dims[axis], _scaled(dims[axis], float(scale * extent)), float(scale))
+            Axis(axis, dims[axis], _scaled(dims[axis], float(scale * extent)), float(scale))
             for axis, scale, extent in zip(places, known, extents, strict=True)
         ]
     sizes = c.astype(c.take(c.shape_tensor(x), c.ints(places)), "float32")
@@ -119,8 +104,7 @@ def _by_scales(
     wanted = c.emit(R.floor(c.emit(R.multiply(sizes, scales))))
     new = c.symbols_of(c.astype(wanted, "int64"), len(places), f"{c.hint}_sizes")
     return [
-        _Axis(axis, dims[axis], new[i], c.take(scales, c.ints([i])))
-        for i, axis in enumerate(places)
+        Axis(axis, dims[axis], new[i], c.take(scales, c.ints([i]))) for i, axis in enumerate(places)
     ]
 
 
@@ -136,22 +120,22 @@ def _scaled(dim: Dim, scale: float) -> Dim:
     return scaled if ratio.denominator == 1 else floordiv(scaled, ratio.denominator)
 
 
-def _by_sizes(c: Context, x: Expr, sizes: Expr, places: list[int], policy: str) -> list[_Axis]:
+def _by_sizes(c: Context, x: Expr, sizes: Expr, places: list[int], policy: str) -> list[Axis]:
     dims = c.dims(x)
     new = c.symbols_of(sizes, len(places), f"{c.hint}_sizes")
     if len(new) != len(places):
         raise c.error(f"{len(new)} sizes for {len(places)} axes")
     if policy == "stretch":
-        return [_Axis(a, dims[a], size, None) for a, size in zip(places, new, strict=True)]
+        return [Axis(a, dims[a], size, None) for a, size in zip(places, new, strict=True)]
     if not all(isinstance(dim, int) for dim in [*new, *(dims[a] for a in places)]):
         raise c.error(f"keep_aspect_ratio_policy={policy!r} needs known dims")
     choose = min if policy == "not_larger" else max
     scale = choose(size / dims[a] for a, size in zip(places, new, strict=True))
     # Half a pixel up, as the reference rounds.
-    return [_Axis(a, dims[a], int(np.floor(dims[a] * scale + 0.5)), scale) for a in places]
+    return [Axis(a, dims[a], int(np.floor(dims[a] * scale + 0.5)), scale) for a in places]
 
 
-def _crop(c: Context, axes: list[_Axis], places: list[int], roi: Expr | None) -> None:
+def _crop(c: Context, axes: list[Axis], places: list[int], roi: Expr | None) -> None:
     if roi is None:
         raise c.error("tf_crop_and_resize needs the input 'roi'")
     roi = c.astype(roi, "float32")
@@ -160,7 +144,7 @@ def _crop(c: Context, axes: list[_Axis], places: list[int], roi: Expr | None) ->
         axis.crop = (begin, end)
 
 
-def _emit(c: Context, x: Expr, plan: _Plan, axes: list[_Axis], always: bool = False) -> Expr:
+def _emit(c: Context, x: Expr, plan: Plan, axes: list[Axis], always: bool = False) -> Expr:
     if not always:
         axes = [axis for axis in axes if not _is_unchanged(axis)]
     if not axes:
@@ -172,23 +156,23 @@ def _emit(c: Context, x: Expr, plan: _Plan, axes: list[_Axis], always: bool = Fa
         x = c.astype(x, "float32")
     outside: Expr | None = None
     for axis in axes:
-        at = _coordinates(c, plan, axis)
+        at = coordinates(c, plan, axis)
         if axis.crop is not None:
-            out = _on_axis(c, x, axis, _is_outside(c, at, axis))
+            out = on_axis(c, x, axis, is_outside(c, at, axis))
             outside = out if outside is None else c.emit(R.logical_or(outside, out))
-        x = _TAPS[plan.mode](c, plan, x, axis, at)
+        x = TAPS[plan.mode](c, plan, x, axis, at)
     if outside is not None:
         x = c.emit(R.where(outside, c.scalar(plan.extrapolation, x), x))
     return c.astype(x, dtype)
 
 
-def _is_unchanged(axis: _Axis) -> bool:
+def _is_unchanged(axis: Axis) -> bool:
     if isinstance(axis.scale, float):
         return axis.scale == 1.0
     return axis.scale is None and is_same(axis.old, axis.new)
 
 
-def _fits_resize2d(c: Context, x: Expr, plan: _Plan, axes: list[_Axis]) -> bool:
+def _fits_resize2d(c: Context, x: Expr, plan: Plan, axes: list[Axis]) -> bool:
     if c.rank(x) != 4 or any(axis.index < 2 for axis in axes) or c.dtype(x) != "float32":
         return False
     if plan.mode not in ("nearest", "linear") or plan.coordinates not in _RESIZE2D_MODES:
@@ -202,7 +186,7 @@ def _fits_resize2d(c: Context, x: Expr, plan: _Plan, axes: list[_Axis]) -> bool:
     )
 
 
-def _resize2d(c: Context, x: Expr, plan: _Plan, axes: list[_Axis]) -> Expr:
+def _resize2d(c: Context, x: Expr, plan: Plan, axes: list[Axis]) -> Expr:
     size = c.dims(x)[2:]
     for axis in axes:
         size[axis.index - 2] = axis.new
@@ -217,153 +201,5 @@ def _resize2d(c: Context, x: Expr, plan: _Plan, axes: list[_Axis]) -> Expr:
         rounding_method=rounding if plan.mode == "nearest" else "",
     )
 
-
-def _float(c: Context, dim: Dim) -> Expr:
-    """Return a dim as a float32 tensor that broadcasts."""
-    if isinstance(dim, int):
-        return const(float(dim), "float32")
-    return c.astype(c.emit(R.shape_to_tensor(relax.ShapeExpr([expr(dim)]))), "float32")
-
-
-def _f32(number: float) -> Expr:
-    return const(number, "float32")
-
-
-def _coordinates(c: Context, plan: _Plan, axis: _Axis) -> Expr:
-    """Return, per position of the new axis, the float32 position in the old one."""
-    at = c.astype(c.iota(axis.new), "float32")
-    old, new = _float(c, axis.old), _float(c, axis.new)
-    if axis.scale is None:
-        scale = c.emit(R.divide(new, old))
-    else:
-        scale = _f32(axis.scale) if isinstance(axis.scale, float) else axis.scale
-    half = _f32(0.5)
-    centred = c.emit(R.divide(c.emit(R.add(at, half)), scale))
-    half_pixel = c.emit(R.subtract(centred, half))
-    many = c.emit(R.greater(new, _f32(1.0)))
-    last = c.emit(R.subtract(old, _f32(1.0)))
-    steps = c.emit(R.maximum(c.emit(R.subtract(new, _f32(1.0))), _f32(1.0)))
-    kind = plan.coordinates
-    if kind == "half_pixel":
-        return half_pixel
-    if kind == "asymmetric":
-        return c.emit(R.divide(at, scale))
-    if kind == "pytorch_half_pixel":
-        return c.emit(R.where(many, half_pixel, _f32(0.0)))
-    if kind == "align_corners":
-        return c.emit(R.divide(c.emit(R.multiply(at, last)), steps))
-    if kind == "half_pixel_symmetric":
-        exact = c.emit(R.multiply(scale, old))
-        shrink = c.emit(R.subtract(_f32(1.0), c.emit(R.divide(new, exact))))
-        offset = c.emit(R.multiply(c.emit(R.multiply(old, half)), shrink))
-        return c.emit(R.add(half_pixel, offset))
-    if kind == "tf_crop_and_resize" and axis.crop is not None:
-        begin, end = axis.crop
-        extent = c.emit(R.multiply(c.emit(R.subtract(end, begin)), last))
-        inside = c.emit(R.divide(c.emit(R.multiply(at, extent)), steps))
-        several = c.emit(R.add(c.emit(R.multiply(begin, last)), inside))
-        middle = c.emit(R.multiply(c.emit(R.multiply(c.emit(R.add(begin, end)), half)), last))
-        return c.emit(R.where(many, several, middle))
-    raise c.error(f"coordinate_transformation_mode {kind!r} is not known")
-
-
-def _is_outside(c: Context, at: Expr, axis: _Axis) -> Expr:
-    last = c.emit(R.subtract(_float(c, axis.old), _f32(1.0)))
-    below = c.emit(R.less(at, _f32(0.0)))
-    return c.emit(R.logical_or(below, c.emit(R.greater(at, last))))
-
-
-def _on_axis(c: Context, x: Expr, axis: _Axis, vector: Expr) -> Expr:
-    """Shape a vector so that it broadcasts along the resized axis."""
-    size = c.dims(vector)[0]
-    return c.reshape(vector, [size if i == axis.index else 1 for i in range(c.rank(x))])
-
-
-def _take(c: Context, x: Expr, axis: _Axis, place: Expr) -> Expr:
-    """Take the elements at float positions, clamped to the axis."""
-    last = c.emit(R.subtract(_float(c, axis.old), _f32(1.0)))
-    inside = c.emit(R.minimum(c.emit(R.maximum(place, _f32(0.0))), last))
-    return c.take(x, c.astype(inside, "int64"), axis.index)
-
-
-def _weighted(c: Context, x: Expr, axis: _Axis, taps: list[tuple[Expr, Expr]]) -> Expr:
-    total: Expr | None = None
-    for place, weight in taps:
-        factor = c.astype(_on_axis(c, x, axis, weight), c.dtype(x))
-        part = c.emit(R.multiply(_take(c, x, axis, place), factor))
-        total = part if total is None else c.emit(R.add(total, part))
-    return total
-
-
-def _nearest(c: Context, plan: _Plan, x: Expr, axis: _Axis, at: Expr) -> Expr:
-    half = _f32(0.5)
-    if plan.nearest == "simple":
-        place = c.emit(R.floor(at))
-        if isinstance(axis.scale, float) and axis.scale < 1:
-            place = c.emit(R.ceil(at))
-        elif not isinstance(axis.scale, float):
-            up = c.emit(R.ceil(at))
-            place = c.emit(R.where(c.emit(R.less(axis.scale, _f32(1.0))), up, place))
-    elif plan.nearest == "round_prefer_floor":
-        place = c.emit(R.ceil(c.emit(R.subtract(at, half))))
-    elif plan.nearest == "round_prefer_ceil":
-        place = c.emit(R.floor(c.emit(R.add(at, half))))
-    elif plan.nearest in ("floor", "ceil"):
-        place = c.emit((R.floor if plan.nearest == "floor" else R.ceil)(at))
-    else:
-        raise c.error(f"nearest_mode {plan.nearest!r} is not known")
-    return _take(c, x, axis, place)
-
-
-def _linear(c: Context, plan: _Plan, x: Expr, axis: _Axis, at: Expr) -> Expr:
-    last = c.emit(R.subtract(_float(c, axis.old), _f32(1.0)))
-    at = c.emit(R.minimum(c.emit(R.maximum(at, _f32(0.0))), last))
-    low = c.emit(R.floor(at))
-    above = c.emit(R.subtract(at, low))
-    below = c.emit(R.subtract(_f32(1.0), above))
-    high = c.emit(R.add(low, _f32(1.0)))
-    return _weighted(c, x, axis, [(low, below), (high, above)])
-
-
-def _polynomial(c: Context, t: Expr, factors: list[float]) -> Expr:
-    """Horner's rule, highest power first."""
-    value: Expr = _f32(factors[0])
-    for factor in factors[1:]:
-        value = c.emit(R.add(c.emit(R.multiply(value, t)), _f32(factor)))
-    return value
-
-
-def _cubic(c: Context, plan: _Plan, x: Expr, axis: _Axis, at: Expr) -> Expr:
-    # Keys' kernel (near: distance <= 1, far: up to 2) at distances t + 1, t, 1 - t and 2 - t.
-    a = plan.cubic_a
-    near, far = [a + 2, -(a + 3), 0.0, 1.0], [a, -5 * a, 8 * a, -4 * a]
-    base = c.emit(R.floor(at))
-    t = c.emit(R.subtract(at, base))
-    back = c.emit(R.subtract(_f32(1.0), t))
-    weights = [
-        _polynomial(c, c.emit(R.add(t, _f32(1.0))), far),
-        _polynomial(c, t, near),
-        _polynomial(c, back, near),
-        _polynomial(c, c.emit(R.add(back, _f32(1.0))), far),
-    ]
-    places = [c.emit(R.add(base, _f32(shift))) for shift in (-1.0, 0.0, 1.0, 2.0)]
-    if plan.exclude_outside:
-        weights = [
-            c.emit(R.where(_is_outside(c, place, axis), _f32(0.0), weight))
-            for place, weight in zip(places, weights, strict=True)
-        ]
-        total = weights[0]
-        for weight in weights[1:]:
-            total = c.emit(R.add(total, weight))
-        weights = [c.emit(R.divide(weight, total)) for weight in weights]
-    return _weighted(c, x, axis, list(zip(places, weights, strict=True)))
-
-
-_TAPS: dict[str, Callable[[Context, _Plan, Expr, _Axis, Expr], Expr]] = {
-    "nearest": _nearest,
-    "linear": _linear,
-    "bilinear": _linear,
-    "cubic": _cubic,
-}
 
 CONVERTERS: dict[str, Converter] = {"Resize": _resize, "Upsample": _upsample}
