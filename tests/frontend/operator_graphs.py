@@ -228,7 +228,8 @@ GRAPHS = [
     Graph(
         "gathers",
         """(float[n,m] x, int64[k] i, int64[n,3] j)
-        => (float[k,m] y, float[n,3] z, float[m] w, float[n,2] v) <int64 last = {-1}, int64[2] ends = {0, -1}> {
+        => (float[k,m] y, float[n,3] z, float[m] w, float[n,2] v)
+        <int64 last = {-1}, int64[2] ends = {0, -1}> {
             y = Gather(x, i)  z = GatherElements<axis = 1>(x, j)  w = Gather(x, last)
             v = Gather<axis = 1>(x, ends)
         }""",
