@@ -15,9 +15,9 @@ from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.symbolic import symbols_of
 from tvm_sod2.passes.bounds import input_symbols
 from tvm_sod2.passes.facts import FunctionFacts
+from tvm_sod2.passes.interprocedural import propagate_module
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.names import Names
-from tvm_sod2.passes.rdp import propagate
 
 Dim = int | str | None
 """An integer, an expression over input dims in Python syntax, or None: bound while running."""
@@ -96,8 +96,9 @@ def analyze(mod: tvm.IRModule, function: str = "main") -> Report:
 
     Raises ShapeError, naming the operator, where dims contradict each other for every input.
     """
-    func = name_unknown_dims(mod)[function]
-    found = propagate(func)
+    named = name_unknown_dims(mod)
+    func = named[function]
+    found = propagate_module(named)[named.get_global_var(function)]
     names = Names(func)
     values = {report.name: report for report in _values(found, names)}
     return Report(

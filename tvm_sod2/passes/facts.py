@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import tvm
 import tvm_ffi
-from tvm import tirx
+from tvm import relax, tirx
 
-from tvm_sod2.op_classes import Agreement, Fact
+from tvm_sod2.op_classes import Agreement, Fact, fact_of_type
+from tvm_sod2.op_classes.fact import entries
+from tvm_sod2.op_classes.shapes import tensor_type
+from tvm_sod2.op_classes.symbolic import Entry, as_expr, symbols_of
 from tvm_sod2.passes.constraints import Constraint
+
+STAND_IN = "nac"
+"""Name of the symbols that stand for nac in types, which have no word for it."""
 
 
 @dataclass
@@ -21,7 +29,7 @@ class FunctionFacts:
     origins: for a symbol that stays fresh, the operator that determines it at run time.
     nacs: stand-ins for dims of which nothing is known and that no match_cast names either.
     agreements: per binding, argument dims that its operator forces to another value.
-    constraints: what must hold of the input dims.
+    constraints: what must hold of the input dims. returned: the result, None for undef.
     """
 
     facts: dict[tvm.ir.Var, Fact] = field(default_factory=dict)
@@ -30,10 +38,60 @@ class FunctionFacts:
     nacs: dict[tvm.ir.Var, str] = field(default_factory=dict)
     agreements: dict[tvm.ir.Var, list[Agreement]] = field(default_factory=dict)
     constraints: list[Constraint] = field(default_factory=list)
+    returned: Fact | None = None
 
     def substitute(self, node: tvm.ir.Type | tvm.ir.Expr) -> tvm.ir.Type | tvm.ir.Expr:
         """The type or expression with every symbol replaced by what was found for it."""
         return substitute(node, self.symbols)
+
+
+class CalleeResult(NamedTuple):
+    """What RDP knows of a function's result, over the dims of its own parameters; None is undef."""
+
+    func: relax.Function
+    fact: Fact | None
+
+    def at(self, arguments: Sequence[Fact], or_nac: Callable[[Entry], Entry]) -> Fact | None:
+        """The result of a call on these arguments; what only the callee's run knows is nac."""
+        if self.fact is None:
+            return None
+        dims: dict[tvm.ir.Var, Entry] = {}
+        for parameter, argument in zip(self.func.params, arguments, strict=True):
+            _bind_dims(fact_of_type(parameter.ty), argument, dims)
+        return _instantiated(self.fact, dims, or_nac)
+
+
+def _bind_dims(pattern: Fact, found: Fact, dims: dict[tvm.ir.Var, Entry]) -> None:
+    for inner, outer in zip(pattern.fields, found.fields, strict=False):
+        _bind_dims(inner, outer, dims)
+    if pattern.dims is None or found.dims is None:
+        return
+    for symbol, dim in zip(pattern.dims, entries(found.dims), strict=False):
+        if isinstance(symbol, tvm.ir.Var):
+            dims.setdefault(symbol, dim)
+
+
+def _instantiated(
+    fact: Fact, dims: dict[tvm.ir.Var, Entry], or_nac: Callable[[Entry], Entry]
+) -> Fact:
+    def entry(found: Entry) -> Entry:
+        if found is None or isinstance(found, int):
+            return found
+        symbols = symbols_of(found)
+        if any(dims.get(symbol) is None for symbol in symbols):
+            return None
+        return entries([substitute(found, {s: as_expr(dims[s]) for s in symbols})])[0]
+
+    if fact.fields:
+        fields = tuple(_instantiated(field, dims, or_nac) for field in fact.fields)
+        return Fact(relax.TupleType([f.ty for f in fields]), fields=fields)
+    value = fact.value
+    if value is not None:
+        value = entries([entry(e) for e in value.flat], value.shape)
+    if fact.dims is None or not isinstance(fact.ty, relax.TensorType):
+        return Fact(fact.ty, value)
+    found_dims = [or_nac(entry(d)) for d in entries(fact.dims)]
+    return Fact(tensor_type(found_dims, fact.ty), value)
 
 
 def substitute(

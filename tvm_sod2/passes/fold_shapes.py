@@ -20,8 +20,7 @@ from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.op_classes.symbolic import as_expr, symbols_of
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.inline_leaves import inline_leaves
-from tvm_sod2.passes.mutate import map_functions
-from tvm_sod2.passes.rdp import propagate
+from tvm_sod2.passes.interprocedural import propagate_module
 
 CONSTRAINTS = "sod2.constraints"
 """Function attribute: list of [condition over input dims, message]."""
@@ -30,12 +29,14 @@ CONSTRAINTS = "sod2.constraints"
 @tvm.transform.module_pass(opt_level=0, name="FoldShapes")
 def fold_shapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Run RDP on every Relax function and rewrite the function with what it found."""
-    mod = map_functions(mod, _fold)
-    return inline_leaves(mod)
+    found = propagate_module(mod)
+    result = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
+    for gvar, facts in found.items():
+        result.update_func(gvar, _fold(mod[gvar], facts))
+    return inline_leaves(result)
 
 
-def _fold(func: relax.Function) -> relax.Function:
-    found = propagate(func)
+def _fold(func: relax.Function, found: FunctionFacts) -> relax.Function:
     checked = {
         parameter: relax.Var(f"{parameter.name}_checked", found.facts[parameter].ty)
         for parameter in func.params

@@ -8,6 +8,7 @@ own inference is asked, on arguments whose types carry the facts found so far.
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import replace
 
 import tvm
@@ -22,15 +23,19 @@ from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
 from tvm_sod2.passes.constraints import Constraints, Knowledge
-from tvm_sod2.passes.facts import FunctionFacts, substitute
+from tvm_sod2.passes.facts import STAND_IN, CalleeResult, FunctionFacts, substitute
 from tvm_sod2.passes.names import Names
 
 MAX_SWEEPS = 8
 """More than any model has needed; each sweep but the last makes a symbol known or narrower."""
 
 
-def propagate(func: relax.Function) -> FunctionFacts:
+def propagate(
+    func: relax.Function, callees: Mapping[tvm.ir.GlobalVar, CalleeResult] | None = None
+) -> FunctionFacts:
     """Analyse one Relax function, which is not changed.
+
+    callees: what is known of the results of functions it calls; see `interprocedural`.
 
     Forward sweeps alternate with solving what they required for single symbols, until nothing new
     is found. Raises ShapeError, naming the operator, where dims contradict each other for every
@@ -38,7 +43,7 @@ def propagate(func: relax.Function) -> FunctionFacts:
     """
     known = Knowledge()
     for _ in range(MAX_SWEEPS):
-        sweep = _Sweep(func, known)
+        sweep = _Sweep(func, known, callees or {})
         if not sweep.needs.teach(known, sweep.solvable):
             break
     found = sweep.result
@@ -49,13 +54,20 @@ def propagate(func: relax.Function) -> FunctionFacts:
 class _Sweep:
     """One forward sweep: bindings stand in topological order and a function has no back edges."""
 
-    def __init__(self, func: relax.Function, known: Knowledge) -> None:
+    def __init__(
+        self,
+        func: relax.Function,
+        known: Knowledge,
+        callees: Mapping[tvm.ir.GlobalVar, CalleeResult],
+    ) -> None:
+        self.callees = callees
         self.result = FunctionFacts()
         self.names = Names(func)
         self.known = known
         self.arithmetic = Arithmetic()
         self.needs = Constraints(self.arithmetic, ChainMap(self.result.origins, self.result.nacs))
         self.solvable: dict[tvm.ir.Var, int] = {}  # symbols, in the order of their definition
+        self.undef: set[tvm.ir.Var] = set()  # what waits for the result of a recursive call
         self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
         self.builder = relax.BlockBuilder()
         bounds = dim_bounds(func)
@@ -63,7 +75,7 @@ class _Sweep:
             self._know(symbol, *bounds.get(symbol.name, ()))
         for parameter in func.params:
             self._set(parameter, fact_of_type(self._refined(parameter.ty)))
-        self._sequence(func.body)
+        self.result.returned = self._sequence(func.body)
 
     def _know(self, symbol: tvm.ir.Var, low: int = 0, high: int = DIM_LIMIT) -> None:
         """Define a symbol with what the user and earlier sweeps know of it."""
@@ -79,7 +91,7 @@ class _Sweep:
 
     # Bindings.
 
-    def _sequence(self, body: tvm.ir.Expr) -> Fact:
+    def _sequence(self, body: tvm.ir.Expr) -> Fact | None:
         if not isinstance(body, relax.SeqExpr):
             return self._fact(body)
         for block in body.blocks:
@@ -90,13 +102,12 @@ class _Sweep:
                     self._set(binding.var, self._bound(binding.var, binding.value))
         return self._fact(body.body)
 
-    def _bound(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> Fact:
+    def _bound(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> Fact | None:
         if isinstance(value, relax.If):
             self.needs.arms += 1
             then, otherwise = self._sequence(value.true_branch), self._sequence(value.false_branch)
             self.needs.arms -= 1
-            merged = merge(then, otherwise, self.arithmetic, self._or_nac)
-            return fact_of_type(var.ty) if merged is None else merged
+            return merge(then, otherwise, self.arithmetic, self._or_nac)
         if isinstance(value, relax.Call):
             return self._call(var, value)
         if isinstance(value, relax.Function):
@@ -106,6 +117,9 @@ class _Sweep:
     def _match_cast(self, binding: relax.MatchCast) -> None:
         """Unify the pattern's dims with the dims found for the value."""
         known, pattern = self._bound(binding.var, binding.value), fact_of_type(binding.ty)
+        if known is None:
+            self._set(binding.var, None)
+            return
         self._unify(pattern, known, binding)
         refined = fact_of_type(self._refined(binding.ty))
         keeps_entries = isinstance(refined.ty, relax.TensorType) and known.value is not None
@@ -167,17 +181,24 @@ class _Sweep:
 
     # Expressions.
 
-    def _fact(self, expr: tvm.ir.Expr) -> Fact:
+    def _fact(self, expr: tvm.ir.Expr) -> Fact | None:
+        if isinstance(expr, tvm.ir.Var) and expr in self.undef:
+            return None
         if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
             return self.result.facts[expr]
         if isinstance(expr, relax.Tuple):
-            fields = tuple(self._fact(field) for field in expr.fields)
+            parts = [self._fact(field) for field in expr.fields]
+            fields = tuple(part for part in parts if part is not None)
+            if len(fields) < len(parts):
+                return None
             scalars = all(isinstance(f.ty, tvm.ir.PrimType) and f.known for f in fields)
             if fields and scalars:
                 return Fact(expr.ty, entries([f.array.flat[0] for f in fields]), fields)
             return Fact(relax.TupleType([f.ty for f in fields]), fields=fields)
         if isinstance(expr, relax.TupleGetItem):
             source = self._fact(expr.tuple_value)
+            if source is None:
+                return None
             return source.fields[expr.index] if source.fields else fact_of_type(expr.ty)
         if isinstance(expr, relax.ShapeExpr):
             return fact_of_type(self._simplified(self.result.substitute(expr.ty)))
@@ -187,8 +208,13 @@ class _Sweep:
             return Fact(expr.ty, entries([self.result.substitute(expr)], ()))
         return fact_of_type(expr.ty)
 
-    def _call(self, var: tvm.ir.Var, call: relax.Call) -> Fact:
-        facts = [self._fact(argument) for argument in call.args]
+    def _call(self, var: tvm.ir.Var, call: relax.Call) -> Fact | None:
+        found = [self._fact(argument) for argument in call.args]
+        facts = [fact for fact in found if fact is not None]
+        if len(facts) < len(found):
+            return None
+        if call.op in self.callees:
+            return self.callees[call.op].at(facts, self._or_nac)
         rule = row(call.op.name) if isinstance(call.op, tvm.ir.Op) else Row.unlisted()
         try:
             typed = self.builder.normalize(self._shadow(call))
@@ -234,14 +260,17 @@ class _Sweep:
 
     # The lattice.
 
-    def _set(self, var: tvm.ir.Var, fact: Fact) -> None:
+    def _set(self, var: tvm.ir.Var, fact: Fact | None) -> None:
+        if fact is None:
+            self.undef.add(var)
+            return
         self.result.facts[var] = fact
         self.shadows[var] = relax.Var(var.name, fact.ty)
 
     def _or_nac(self, dim: Entry) -> Entry:
         if dim is not None:
             return dim
-        stand_in = tirx.Var("nac", "int64")
+        stand_in = tirx.Var(STAND_IN, "int64")
         self.result.nacs[stand_in] = "control flow"
         self.arithmetic.bind(stand_in)
         return stand_in
