@@ -32,6 +32,7 @@ from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.simplify import simplify
+from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.schedules.schedule import ScheduleKernels
 from tvm_sod2.schedules.traits import Traits, host_target
 
@@ -62,7 +63,7 @@ def phases(target: Target) -> list[Phase]:
             "frontend",
             [
                 record_signature,
-                relax.transform.ConvertToDataflow(min_size=1),
+                to_dataflow,
                 name_unknown_dims,
             ],
         ),
