@@ -24,6 +24,7 @@ from tvm_sod2.passes.fold_affine import fold_affine
 from tvm_sod2.passes.fold_constants import fold_constants
 from tvm_sod2.passes.fold_norms import fold_norms
 from tvm_sod2.passes.fold_shapes import fold_shapes
+from tvm_sod2.passes.fold_stretches import fold_stretches
 from tvm_sod2.passes.fuse import fuse
 from tvm_sod2.passes.layout import layout_passes
 from tvm_sod2.passes.legalize import legalize_passes
@@ -72,6 +73,7 @@ def phases(target: Target) -> list[Phase]:
             "rewrite",
             [
                 relax.transform.DecomposeOpsForInference(),
+                fold_stretches,
                 fold_constants,
                 simplify,
                 fold_affine,

@@ -14,6 +14,7 @@ from tvm_sod2.passes.cancel_permutes import cancel_permutes
 from tvm_sod2.passes.fold_affine import fold_affine
 from tvm_sod2.passes.fold_constants import constant_array, fold_constants
 from tvm_sod2.passes.fold_norms import fold_norms
+from tvm_sod2.passes.fold_stretches import fold_stretches
 from tvm_sod2.passes.layout import layout_passes
 from tvm_sod2.passes.simplify import simplify
 
@@ -300,3 +301,32 @@ def test_convolutions_run_channels_last_between_two_permutes() -> None:
     relax.analysis.well_formed(converted)
     expected = ["permute_dims", "conv2d", "add", "relu", "max_pool2d", "permute_dims"]
     assert operators(converted) == expected
+
+
+def stretched(size: str | int) -> tvm.IRModule:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", size), "float32"), y: R.Tensor(("n", "m"), "float32")):
+            n, m = T.int64(), T.int64()
+            with R.dataflow():
+                a = R.take(x, R.arange(0, m, 1), axis=1, mode="clip")
+                b = R.nn.relu(a)
+                R.output(b)
+            return b
+
+    return relax.transform.Normalize()(Net)
+
+
+def test_a_stretch_of_a_dim_that_fits_is_nothing() -> None:
+    assert operators(fold_stretches(stretched("m"))) == ["relu"]
+
+
+def test_a_stretch_of_a_dim_of_one_is_a_broadcast() -> None:
+    folded = fold_stretches(stretched(1))
+    relax.analysis.well_formed(folded)
+    assert operators(folded) == ["broadcast_to", "relu"]
+
+
+def test_a_stretch_that_nobody_understands_stays() -> None:
+    assert operators(fold_stretches(stretched("k"))) == ["arange", "take", "relu"]
