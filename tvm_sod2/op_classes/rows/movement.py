@@ -61,7 +61,6 @@ ROWS: dict[str, Row] = {
     "relax.gather_nd": Row(
         ISDOS,
         EXPAND,
-        dims=places.gather_nd,
         value=index.gather_nd,
         agree=places.gather_nd_agreements,
     ),

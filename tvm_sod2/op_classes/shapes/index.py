@@ -25,14 +25,6 @@ def index_tensor(
     return [*broadcast_dims(known, arithmetic), *data[len(known) :]]
 
 
-def gather_nd(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> list[Entry] | None:
-    """The indices without their last axis, and the data's axes that it does not run over."""
-    data, indices, batch = dims_of(facts[0]), dims_of(facts[1]), int(call.attrs.batch_dims)
-    if data is None or not indices or not isinstance(indices[-1], int):
-        return None
-    return [*indices[:-1], *data[batch + indices[-1] :]]
-
-
 def gather_nd_agreements(
     call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
 ) -> list[Agreement]:

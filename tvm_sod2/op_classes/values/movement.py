@@ -135,7 +135,11 @@ def pad(call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> Values
     if mode == "constant":
         if not fill.is_integer():
             return None
-        return np.pad(value, pairs, constant_values=int(fill))
+        grown = [before + n + after for (before, after), n in zip(pairs, value.shape, strict=True)]
+        result = np.full(grown, int(fill), dtype=object)
+        inside = zip(pairs, value.shape, strict=True)
+        result[tuple(slice(before, before + n) for (before, _), n in inside)] = value
+        return result
     if mode == "reflect" and all(max(p) < n for p, n in zip(pairs, value.shape, strict=True)):
         return np.pad(value, pairs, mode="reflect")
     return None
