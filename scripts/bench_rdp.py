@@ -1,8 +1,10 @@
 """What Rank and Dimension Propagation costs, on generated networks of 500 to 8,000 operators.
 
 Each network is a chain of units as dynamic networks have them: convolutions, elementwise operators,
-a concat, and attention between two reshapes whose shapes are computed from Shape; the resolution is
-halved four times on the way. Times are the least of several runs, in seconds.
+a concat, a branch at half the resolution that has to meet its skip connection again, and attention
+between two reshapes whose shapes are computed from Shape; the resolution is halved four times on
+the way. A second input has to agree with the first, so that RDP sweeps more than once. Times are
+the least of several runs, in seconds.
 
 Usage: python scripts/bench_rdp.py [--sizes 500 1000 ...] [--plot FILE.svg] [--profile SIZE]
 """
@@ -54,11 +56,13 @@ class Network:
         self.rng = np.random.default_rng(0)
 
     def build(self) -> tvm.IRModule:
-        n, h, w = (tirx.Var(name, "int64") for name in "nhw")
+        n, h, w, mask_h, mask_w = (tirx.Var(s, "int64") for s in ("n", "h", "w", "mh", "mw"))
         image = relax.Var("image", relax.TensorType([n, CHANNELS, h, w], "float32"))
-        with self.bb.function("main", [image]):
+        mask = relax.Var("mask", relax.TensorType([n, CHANNELS, mask_h, mask_w], "float32"))
+        with self.bb.function("main", [image, mask]):
             with self.bb.dataflow():
-                result = self.bb.emit_output(self.units(image))
+                masked = self.named(relax.op.multiply(image, mask), "masked")
+                result = self.bb.emit_output(self.units(masked))
             self.bb.emit_func_output(result)
         return self.bb.get()
 
@@ -66,20 +70,30 @@ class Network:
         halved = 0
         while self.count < self.total:
             if self.count * (HALVINGS + 1) >= self.total * (halved + 1):
-                x = self.emit(relax.op.nn.max_pool2d(x, (3, 3), (2, 2), (1, 1, 1, 1)))
+                x = self.half(x)
                 halved += 1
-            x = self.attention(self.convolutions(x))
+            x = self.attention(self.hourglass(self.convolutions(x)))
         return x
 
     def emit(self, expr: relax.Expr) -> relax.Var:
         self.count += 1
         return self.bb.emit(expr)
 
+    def named(self, expr: relax.Expr, name: str) -> relax.Var:
+        """An operator whose dims nobody knows before RDP, as an importer binds it."""
+        raw = self.emit(expr)
+        dims = [tirx.Var(f"{name}_{axis}", "int64") for axis in range(4)]
+        self.count += 1
+        return self.bb.match_cast(raw, relax.TensorType(dims, "float32"))
+
+    def half(self, x: relax.Expr) -> relax.Var:
+        return self.emit(relax.op.nn.max_pool2d(x, (3, 3), (2, 2), (1, 1, 1, 1)))
+
     def weight(self, *shape: int) -> relax.Expr:
         return relax.const(self.rng.normal(size=shape).astype("float32"))
 
     def convolutions(self, x: relax.Expr) -> relax.Var:
-        """A gated convolution with a residual: eight operators."""
+        """A gated convolution with a residual: nine operators."""
         op = relax.op
         kernel = self.weight(CHANNELS, CHANNELS, 3, 3)
         convolved = self.emit(op.nn.conv2d(x, kernel, padding=(1, 1)))
@@ -89,7 +103,19 @@ class Network:
         rectified = self.emit(op.nn.relu(biased))
         both = self.emit(op.concat([gated, rectified], axis=1))
         mixed = self.emit(op.nn.conv2d(both, self.weight(CHANNELS, 2 * CHANNELS, 1, 1)))
-        return self.emit(op.add(mixed, x))
+        return self.named(op.add(mixed, x), f"c{self.count}")
+
+    def hourglass(self, x: relax.Var) -> relax.Var:
+        """Half the resolution and back, added to what came in: five operators.
+
+        Nothing says that the sizes are even: each unit adds conditions for the check at entry.
+        """
+        op = relax.op
+        small = self.half(x)
+        height, width = small.ty.shape[2], small.ty.shape[3]
+        size = relax.ShapeExpr([height * 2, width * 2])
+        large = self.emit(op.image.resize2d(self.emit(op.nn.relu(small)), size))
+        return self.named(op.add(x, large), f"d{self.count}")
 
     def attention(self, x: relax.Var) -> relax.Var:
         """Rows of pixels through a linear layer, their shape computed as exporters write it."""

@@ -89,6 +89,7 @@ def check_model(path: Path, rng: np.random.Generator, count: int) -> Tally:
     for index in range(count):
         sizes = draw_sizes(report["inputs"], SIZES.get(path.stem, {}), rng)
         feed = draw_inputs(session, report["inputs"], sizes, rng)
+        sizes = bind(report, feed, tally)
         outputs = [value.name for value in session.get_outputs()]
         arrays = dict(zip(outputs, session.run(outputs, feed), strict=True))
         if index == 0:
@@ -135,6 +136,17 @@ def draw_inputs(
         dtype = {"float": "float32", "double": "float64"}.get(element, element)
         feed[value.name] = make(rng, shape, shapes).astype(dtype)
     return feed
+
+
+def bind(report: dict[str, Any], feed: dict[str, np.ndarray], tally: Tally) -> dict[str, int]:
+    """The size of each symbol in these inputs; a symbol of two sizes is a mismatch."""
+    sizes: dict[str, int] = {}
+    for name, dims in report["inputs"].items():
+        for axis, (dim, size) in enumerate(zip(dims, feed[name].shape, strict=True)):
+            said = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
+            if said != size:
+                tally.mismatches.append(f"{name}: dim {axis} is {size}, RDP says {dim} = {said}")
+    return sizes
 
 
 def survey(report: dict[str, Any], arrays: dict[str, Any], tally: Tally) -> None:
