@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.memory.text import compile_size, to_python
@@ -75,6 +76,24 @@ def agreements(call: relax.Call, known: dict[relax.Var, np.ndarray] | None = Non
     assert agree is not None, f"{call.op.name} has no agreements"
     found = agree(call, facts_of(call, known or {}), arithmetic())
     return [f"{a.argument}.{a.axis}: {text(a.dim)} == {text(a.expected)}" for a in found]
+
+
+def with_numbers(call: relax.Call, env: Env) -> relax.Call:
+    """The call on variables with the numbers of `env` in their types, and of the same type."""
+
+    def number(symbol: tirx.Var) -> Any:
+        return tirx.const(env[symbol.name], "int64") if symbol in SYMBOLS else symbol
+
+    def renewed(expr: Any) -> Any:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([renewed(field) for field in expr.fields])
+        if isinstance(expr, relax.Var) and isinstance(expr.ty, relax.TensorType):
+            ty = tvm_ffi.structural_map(expr.ty, (tvm.ir.Var, number))
+            return relax.Var(expr.name, ty)
+        return expr
+
+    arguments = [renewed(argument) for argument in call.args]
+    return relax.Call(call.op, arguments, call.attrs, call.ty_args)
 
 
 def text(entry: Entry) -> str:

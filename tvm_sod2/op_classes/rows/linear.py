@@ -39,7 +39,7 @@ ROWS: dict[str, Row] = {
     **rows(
         MANY,
         "nn.attention_var_len",
-        agree=same_dims(((1, 1), (2, 1)), ((0, 3), (1, 3)), ((1, 2), (2, 2)), ((5, 0), (6, 0))),
+        agree=same_dims(((1, 1), (2, 1)), ((0, 3), (1, 3)), ((1, 2), (2, 2)), ((4, 0), (3, 0))),
     ),
     "relax.nn.layer_norm": Row(
         ISDOS, MANY, dims=given.same_as(0), agree=linear.norm_agreements(1, 2)
