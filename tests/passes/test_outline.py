@@ -1,6 +1,6 @@
 """Arms of an If become private functions."""
 
-# ruff: noqa: SIM108 -- TVMScript is no Python
+
 
 from __future__ import annotations
 
