@@ -205,6 +205,7 @@ def plot(results: list[Times], path: Path) -> None:
     axes.loglog(sizes, [r.folding for r in results], "s-", label="RDP and rewriting")
     axes.loglog(sizes, linear, "k:", label="linear")
     axes.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+    axes.set_yticks(seconds := [0.25 * 2**i for i in range(6)], [f"{s:g}" for s in seconds])
     axes.minorticks_off()
     axes.set(xlabel="Relax operators", ylabel="seconds")
     axes.grid(alpha=0.3)
