@@ -177,10 +177,10 @@ class Arithmetic:
         """a where the condition holds, b where it does not."""
         if isinstance(condition, int):
             return a if condition else b
-        if a is None or b is None or condition is None:
-            return None
         if self.equal(a, b):
             return a
+        if a is None or b is None or condition is None:
+            return None
         if rational.among(a, b):
             return rational.combine(self, lambda p, q: self.select(condition, p, q), a, b)
         if isinstance(condition, tirx.EQ) and isinstance(condition.b, tirx.IntImm):
