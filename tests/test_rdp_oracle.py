@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import parser
 
 from scripts.rdp_oracle import Tally, check_model, compare, survey
 
@@ -29,6 +31,34 @@ def test_every_dim_and_entry_is_what_onnxruntime_computes(
     assert tally.intermediates == INTERMEDIATES[name]
     assert tally.coverage == 100
     assert tally.checks > 2 * tally.dims
+
+
+GATE = """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[n, m] x, int64 sr) => (float[a, b] z)
+<int64 low = {8000}>
+{
+  c = Equal(sr, low)
+  y = If (c) <
+    then_branch = yes () => (float[a, b] twice) {
+      both = Concat<axis = 1>(x, x)
+      twice = Neg(both)
+    },
+    else_branch = no () => (float[a, b] same) { same = Relu(x) }
+  >
+  z = Concat<axis = 1>(y, x)
+}
+"""
+
+
+def test_arms_are_compared_where_they_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "gate.onnx"
+    onnx.save(parser.parse_model(GATE), path)
+    tally = check_model(path, np.random.default_rng(0), count=8)
+    assert tally.mismatches == []
+    assert tally.intermediates == 6
+    assert tally.unresolved == {"y": "y", "z": "y"}
+    assert (tally.unresolved_dims, tally.dims) == (2, 10)
 
 
 REPORT: dict[str, Any] = {
