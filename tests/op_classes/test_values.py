@@ -108,7 +108,7 @@ def test_every_row_that_tracks_entries_has_a_case() -> None:
             "relax.shape_of",
             "relax.shape_to_tensor",
             "relax.tensor_to_shape",
-        ),  # test_rows_of_shapes
+        ),  # test_shape_rows.py
         *("relax.zeros", "relax.ones", "relax.eye", "relax.arange"),
         *("relax.wrap_param", "relax.to_vdevice", "relax.builtin.stop_lift_params"),  # identities
         "relax.nn.batch_flatten",  # as flatten
