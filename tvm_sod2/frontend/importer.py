@@ -22,6 +22,7 @@ from tvm_sod2.frontend.context import Context, Module, node_label
 from tvm_sod2.frontend.converters import CONVERTERS
 from tvm_sod2.frontend.dtypes import relax_dtype
 from tvm_sod2.frontend.fold import fold
+from tvm_sod2.frontend.functions import expand_functions
 from tvm_sod2.frontend.names import identifier
 from tvm_sod2.frontend.onnx_file import load_model
 
@@ -50,7 +51,7 @@ def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IR
     ImportModelError
         A node is malformed, or needs something that is not known before run time.
     """
-    proto = load_model(model)
+    proto = expand_functions(load_model(model), set(CONVERTERS))
     check_model(proto, set(CONVERTERS))
     return _Importer(proto).run()
 
