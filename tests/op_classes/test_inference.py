@@ -15,7 +15,23 @@ import pytest
 from tvm import relax
 from tvm.relax import op as R
 
-from tests.op_classes.harness import Env, dims_at, envs, h, j, k, m, n, tensor, typed, w
+from tests.op_classes.harness import (
+    Env,
+    arithmetic,
+    dims_at,
+    envs,
+    facts_of,
+    h,
+    j,
+    k,
+    m,
+    n,
+    tensor,
+    typed,
+    w,
+)
+from tvm_sod2.op_classes import row
+from tvm_sod2.op_classes.refusals import refusal
 
 
 def _np(function: Callable[..., Any], *names: str) -> Callable[[Env], tuple[int, ...]]:
@@ -172,3 +188,25 @@ def test_relax_is_wrong_about_meshgrid_xy() -> None:
     ty = typed(R.meshgrid([tensor(2), tensor(3)], "xy")).ty
     assert dims_at(ty, {}) == ((2, 3), (2, 3))
     assert np.meshgrid(np.zeros(2), np.zeros(3), indexing="xy")[0].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda: R.arange(10, 0, -2), "flip a rising range"),
+        (lambda: R.arange(7, 5, 1), "dim 0 of the result would be -2"),
+        (lambda: R.strided_slice(tensor(10), [0], [5], [2]), "dim 0 of the result would be -3"),
+        (lambda: R.split(tensor(1), 3, 0), "dim 0 of the result would be -1"),
+        (lambda: R.meshgrid([tensor(2), tensor(3)], "xy"), "permute_dims"),
+    ],
+)
+def test_what_relax_is_wrong_about_is_refused(call: Callable[[], Any], reason: str) -> None:
+    expr = typed(call())
+    found = refusal(row(expr.op.name), expr, facts_of(expr, {}), arithmetic())
+    assert found is not None and reason in found
+
+
+@pytest.mark.parametrize("call", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_relax_is_right_about_is_not_refused(call: Callable[[], Any]) -> None:
+    expr = typed(call())
+    assert refusal(row(expr.op.name), expr, facts_of(expr, {}), arithmetic()) is None

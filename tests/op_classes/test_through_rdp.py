@@ -10,6 +10,7 @@ from tvm.script import relax as R
 from tvm.script import tirx as T
 
 from tvm_sod2 import analyze
+from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import compile_size
 
 
@@ -166,3 +167,30 @@ def test_nonzero_of_constants_is_known(values: list[int]) -> None:
             found = builder.emit_output(relax.op.nonzero(relax.const(values, "int64")), "found")
         builder.emit_func_output(found)
     assert _dims(builder.get(), "found") == [1, sum(v != 0 for v in values)]
+
+
+def test_a_call_that_relax_gets_wrong_is_refused_by_name() -> None:
+    builder = relax.BlockBuilder()
+    with builder.function("main", []):
+        with builder.dataflow():
+            found = builder.emit_output(relax.op.arange(10, 0, -2), "falling")
+        builder.emit_func_output(found)
+    with pytest.raises(ShapeError, match=r"falling: .* flip a rising range"):
+        analyze(builder.get())
+
+
+def test_dims_that_turn_out_to_contradict_each_other_name_the_operator() -> None:
+    @I.ir_module(check_well_formed=False)
+    class Contradiction:
+        @R.function
+        def main(x: R.Tensor(("n", 3), "float32"), y: R.Tensor(("n", 4), "float32")):
+            n, a, b = T.int64(), T.int64(), T.int64()
+            with R.dataflow():
+                shape = R.shape_to_tensor(R.shape_of(y))
+                bound = R.match_cast(R.tensor_to_shape(shape), R.Shape([a, b]))
+                z = R.add(x, R.reshape(y, bound))
+                R.output(z)
+            return z
+
+    with pytest.raises(ShapeError, match=r"z: dim 1 of .* expected"):
+        analyze(Contradiction)

@@ -14,7 +14,6 @@ import tvm
 from tvm import relax
 
 from tvm_sod2.op_classes import rational
-from tvm_sod2.op_classes.rational import Rational
 
 MAX_ENTRIES = 64
 """Integer tensors of at most this many entries have their values tracked."""
@@ -91,8 +90,3 @@ def constant_entries(data: np.ndarray) -> np.ndarray | None:
     if data.dtype.kind == "f":
         return entries([rational.from_float(float(x)) for x in data.flat], data.shape)
     return entries([int(x) for x in data.flat], data.shape)
-
-
-def whole(value: np.ndarray) -> bool:
-    """Whether no entry is a Rational, which only float tensors may hold."""
-    return not any(isinstance(entry, Rational) for entry in value.flat)

@@ -51,6 +51,7 @@ Shape: TypeAlias = "list[Entry] | tuple[list[Entry] | None, ...] | None"
 ValueTransfer = Callable[[tvm.ir.Call, list[Fact], Arithmetic], Values]
 DimsTransfer = Callable[[tvm.ir.Call, list[Fact], Arithmetic], Shape]
 Agreements = Callable[[tvm.ir.Call, list[Fact], Arithmetic], list[Agreement]]
+Refusal = Callable[[tvm.ir.Call, list[Fact], Arithmetic], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Row:
     Transfers see the call with its type as Relax infers it from the facts of the arguments.
     value: forward transfer for the entries; None: they are not tracked through this operator.
     agree: dims of the arguments that this operator forces to be equal.
+    refuse: why Relax's own inference is wrong about a call and what would help, None where it is
+    right.
     """
 
     dynamism: Dynamism
@@ -70,6 +73,7 @@ class Row:
     dims: DimsTransfer | None = None
     value: ValueTransfer | None = None
     agree: Agreements | None = None
+    refuse: Refusal | None = None
 
     @classmethod
     def unlisted(cls) -> Row:

@@ -19,6 +19,7 @@ from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Arithmetic, Fact, Row, fact_of_type, row
 from tvm_sod2.op_classes.fact import constant_entries, entries
 from tvm_sod2.op_classes.lattice import lacks_dims, merge, refine, with_entries
+from tvm_sod2.op_classes.refusals import refusal
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
@@ -216,12 +217,11 @@ class _Sweep:
         if call.op in self.callees:
             return self.callees[call.op].at(facts, self._or_nac)
         rule = row(call.op.name) if isinstance(call.op, tvm.ir.Op) else Row.unlisted()
-        try:
-            typed = self.builder.normalize(self._shadow(call))
-        except tvm.error.InternalError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ShapeError(f"{self.names.node(var)}: {reason}") from error
-        self._agree(var, call, typed, facts, rule)
+        self._agree(var, call, facts, rule)
+        typed = self._typed(var, call)
+        reason = refusal(rule, typed, facts, self.arithmetic)
+        if reason is not None:
+            raise ShapeError(f"{self.names.node(var)}: {reason}")
         ty = typed.ty
         if rule.dims is not None and lacks_dims(ty):
             ty = refine(ty, rule.dims(typed, facts, self.arithmetic), self._or_nac)
@@ -229,6 +229,14 @@ class _Sweep:
         if rule.value is None:
             return fact
         return with_entries(fact, rule.value(typed, facts, self.arithmetic))
+
+    def _typed(self, var: tvm.ir.Var, call: relax.Call) -> relax.Call:
+        """The call with its type as Relax infers it; where dims contradict each other it raises."""
+        try:
+            return self.builder.normalize(self._shadow(call))
+        except (tvm.error.InternalError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ShapeError(f"{self.names.node(var)}: {reason}") from error
 
     def _shadow(self, call: relax.Call) -> relax.Call:
         """The call on stand-ins of its arguments that carry the refined types."""
@@ -244,13 +252,11 @@ class _Sweep:
             return self.result.substitute(expr)
         return expr
 
-    def _agree(
-        self, var: tvm.ir.Var, call: relax.Call, typed: relax.Call, facts: list[Fact], rule: Row
-    ) -> None:
+    def _agree(self, var: tvm.ir.Var, call: relax.Call, facts: list[Fact], rule: Row) -> None:
         """Take note of the dims that an operator forces to be equal."""
         if rule.agree is None:
             return
-        found = rule.agree(typed, facts, self.arithmetic)
+        found = rule.agree(call, facts, self.arithmetic)
         for agreement in found:
             where = f"dim {agreement.axis} of {self.names.argument(call, agreement.argument)}"
             if agreement.axis < 0:

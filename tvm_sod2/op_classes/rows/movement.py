@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tvm_sod2.op_classes import refusals
 from tvm_sod2.op_classes.row import Row
 from tvm_sod2.op_classes.rows.short import (
     EXPAND,
@@ -68,7 +69,7 @@ ROWS: dict[str, Row] = {
     "relax.repeat": Row(ISDOS, EXPAND, value=movement.repeat),
     "relax.tile": Row(ISDOS, EXPAND, value=movement.tile),
     "relax.one_hot": Row(ISDOS, EXPAND, value=index.one_hot),
-    "relax.meshgrid": Row(ISDOS, EXPAND, value=movement.meshgrid),
+    "relax.meshgrid": Row(ISDOS, EXPAND, value=movement.meshgrid, refuse=refusals.swapped_grid),
     # Written over by index.
     "relax.scatter_elements": Row(
         ISDOS, MANY, value=index.scatter_elements, agree=places.scatter_elements_agreements

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tvm_sod2.op_classes import refusals
 from tvm_sod2.op_classes.row import Row
 from tvm_sod2.op_classes.rows.short import EXPAND, ISDO, ISDOS, ISVDOS, ONE
 from tvm_sod2.op_classes.shapes import given
@@ -27,6 +28,12 @@ ROWS: dict[str, Row] = {
     "relax.ones_like": Row(ISDO, EXPAND, value=create.filled_with(1)),
     "relax.eye": Row(ISVDOS, EXPAND, shape_inputs=(0, 1), value=create.eye(2)),
     "relax.eye_like": Row(ISDO, EXPAND, value=create.eye(1)),
-    "relax.arange": Row(ISVDOS, EXPAND, shape_inputs=(0, 1, 2), value=create.arange),
+    "relax.arange": Row(
+        ISVDOS,
+        EXPAND,
+        shape_inputs=(0, 1, 2),
+        value=create.arange,
+        refuse=refusals.falling_range,
+    ),
     "relax.hamming_window": Row(ISVDOS, EXPAND, shape_inputs=(0,)),
 }

@@ -69,11 +69,6 @@ def letter(layout: object, name: str) -> int | None:
     return text.index(name) if text.isalpha() and text.isupper() and name in text else None
 
 
-def attribute_axes(call: tvm.ir.Call, rank: int) -> list[int]:
-    """The attribute `axes`, counted from the front."""
-    return [int(axis) % rank for axis in call.attrs.axes]
-
-
 def same_dims(*pairs: tuple[tuple[int, int], tuple[int, int]]) -> Agreements:
     """Agreements of pairs of (argument, axis)."""
 

@@ -139,11 +139,6 @@ def quotient(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> Va
     return elementwise(Arithmetic.trunc_divide)(call, facts, arithmetic)
 
 
-def floor_quotient(arithmetic: Arithmetic, a: Entry, b: Entry) -> Entry:
-    """floor_divide of integers or floats."""
-    return arithmetic.floor_divide(a, b)
-
-
 def truncated_modulo(arithmetic: Arithmetic, a: Entry, b: Entry) -> Entry:
     """mod: the remainder has the sign of the dividend, as in C."""
     if isinstance(a, int) and isinstance(b, int):
