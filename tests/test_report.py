@@ -161,3 +161,9 @@ def test_expressions_mean_the_same_in_python(expr: tvm.ir.Expr, meant: Any) -> N
     for n in range(10):
         for m in (0, 1, 3, 5, 8):
             assert eval(text, {"min": min, "max": max}, {"n": n, "m": m}) == meant(n, m), text
+
+
+def test_a_dim_is_not_named_like_a_function_of_expressions() -> None:
+    found = facts("g (float[max, min] x) => (float[a, b] y) { y = Concat<axis = 0>(x, x) }")
+    assert found["inputs"] == {"x": ["max_", "min_"]}
+    assert found["values"]["y"]["dims"] == ["max_ * 2", "min_"]

@@ -7,8 +7,8 @@ import re
 
 from tvm import tirx
 
-# Prefixes of TVMScript; a variable of that name would hide them in a printed module.
-_RESERVED = {"R", "T", "I"}
+# Prefixes of TVMScript, and the functions of expressions over dims: a name would hide them there.
+_RESERVED = {"R", "T", "I", "min", "max"}
 
 
 def identifier(name: str) -> str:
