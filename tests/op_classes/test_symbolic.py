@@ -47,6 +47,14 @@ def test_a_divisor_guarded_against_zero_counts_as_itself(symbols) -> None:
     assert a.equal(a.floor_divide(a.multiply(a.multiply(n, m), 120), guarded), m)
 
 
+def test_a_guard_stays_where_the_divisor_does_not_cancel(symbols) -> None:
+    a, n, m = symbols
+    quotient = a.floor_divide(n, a.maximum(a.floor_divide(m, 2), 1))
+    evaluate = compile_size(to_python(quotient))
+    assert evaluate({"n": 7, "m": 1}) == 7
+    assert evaluate({"n": 7, "m": 6}) == 2
+
+
 def test_dims_are_never_negative(symbols) -> None:
     a, n, _ = symbols
     assert a.compare(equal_to, n, -1) == 0

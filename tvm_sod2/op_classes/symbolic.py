@@ -98,9 +98,10 @@ class Arithmetic:
     def floor_divide(self, a: Entry, b: Entry) -> Entry:
         """Quotient rounded down; common factors of two products cancel.
 
-        A divisor max(b, 1) counts as b: where b is 0 the quotient divides up no elements at all.
+        A divisor max(b, 1) counts as b where b cancels: where it is 0 the quotient divides up no
+        elements at all. Where it does not, the guard keeps the program from dividing by 0.
         """
-        b = _without_guard(b)
+        guarded, b = b, _without_guard(b)
         if rational.among(a, b):
             return rational.floor(self, rational.divide(self, a, b))
         if a is None or b is None or (isinstance(b, int) and b == 0):
@@ -110,6 +111,8 @@ class Arithmetic:
         rest_a, rest_b = _cancel(self, a, b)
         if isinstance(rest_b, int) and rest_b == 1:
             return self.simplify(rest_a)
+        if guarded is not b and not isinstance(rest_b, int):
+            return self._apply(tirx.floordiv, a, guarded)
         return self._apply(tirx.floordiv, rest_a, rest_b)
 
     def divide(self, a: Entry, b: Entry) -> Entry:
@@ -223,11 +226,10 @@ class Arithmetic:
 def symbols_of(expr: Entry) -> list[tvm.ir.Var]:
     """The symbols in an expression, in order of appearance, each as often as it appears."""
     found: list[tvm.ir.Var] = []
-    if isinstance(expr, int):
-        return found
     if isinstance(expr, Rational):
-        return symbols_of(expr.numerator)
-    tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.append))
+        expr = expr.numerator
+    if not isinstance(expr, int):
+        tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.append))
     return found
 
 
