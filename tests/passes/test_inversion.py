@@ -159,3 +159,25 @@ def test_an_arm_requires_nothing_of_those_who_take_the_other() -> None:
     main = relax.VirtualMachine(tvm_sod2.build(Net), tvm.cpu())["main"]
     arguments = [np.ones((2, 3), np.float32), np.ones((5, 4), np.float32), np.array(False)]
     assert main(*map(tvm.runtime.tensor, arguments)).numpy() == 6.0
+
+
+def test_an_input_smaller_than_the_kernel_is_refused_by_name() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 1, "h", 8), "float32"), w: R.Tensor((1, 1, 5, 3), "float32")):
+            with R.dataflow():
+                a = R.nn.conv2d(x, w)
+                b = R.nn.relu(a)
+                R.output(b)
+            return b
+
+    (constraint,) = propagate(name_unknown_dims(Net)["main"]).constraints
+    assert constraint.message == "a: dim 2 of its result is h - 4, which is negative"
+    main = relax.VirtualMachine(tvm_sod2.build(Net), tvm.cpu())["main"]
+    weight = tvm.runtime.tensor(np.ones((1, 1, 5, 3), np.float32))
+    for height in (4, 5):
+        x = tvm.runtime.tensor(np.ones((1, 1, height, 8), np.float32))
+        assert main(x, weight).numpy().shape == (1, 1, height - 4, 6)
+    with pytest.raises(ValueError, match="dim 2 of its result is h - 4, which is negative"):
+        main(tvm.runtime.tensor(np.ones((1, 1, 3, 8), np.float32)), weight)

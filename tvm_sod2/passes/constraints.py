@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 
 from tvm_sod2.errors import ShapeError
@@ -57,6 +58,7 @@ class Constraints:
         self._arithmetic = arithmetic
         self._run_time = run_time
         self._equal: list[tuple[Entry, Entry]] = []
+        self._sizes: set[tvm_ffi.StructuralKey] = set()
         self.found: list[Constraint] = []
         self.arms = 0
         """How many arms of control flow the sweep is in: what only an arm needs binds nobody."""
@@ -78,6 +80,19 @@ class Constraints:
         if not self.arms:
             self._record(tirx.NE(dim, as_expr(0)), message)
 
+    def not_negative(self, dims: Iterable[Entry], where: str) -> None:
+        """Require dims of `where` to be 0 or more, each that is not so for all inputs once."""
+        for axis, dim in enumerate(dims):
+            if self.arms or dim is None or isinstance(dim, int | tvm.ir.Var):
+                continue
+            key = tvm_ffi.StructuralKey(dim)
+            if key in self._sizes:
+                continue
+            self._sizes.add(key)
+            if not self._arithmetic.not_negative(dim):
+                message = f"{where}: dim {axis} of its result is {_text(dim)}, which is negative"
+                self._record(tirx.GE(dim, as_expr(0)), message)
+
     def _record(self, condition: tvm.ir.Expr, message: str) -> None:
         if not any(symbol in self._run_time for symbol in symbols_of(condition)):
             self.found.append(Constraint(condition, message))
@@ -88,7 +103,8 @@ class Constraints:
         rank: the symbols that may be solved for; of two, the one of higher rank is.
         """
         before = len(known.values), dict(known.bounds)
-        for constraint in self.found:
+        # Equalities first: what they imply needs no ground of its own.
+        for constraint in sorted(self.found, key=lambda c: isinstance(c.condition, tirx.GE)):
             if self._bounds(constraint.condition, known):
                 known.grounds.append(constraint)
         for dim, expected in self._equal:
@@ -108,7 +124,9 @@ class Constraints:
         if not isinstance(constant, tirx.IntImm):
             return False
         low, high = int(constant), int(constant)
-        if isinstance(condition, tirx.NE):
+        if isinstance(condition, tirx.GE):
+            high = DIM_LIMIT
+        elif isinstance(condition, tirx.NE):
             low, high = 1, DIM_LIMIT
             if int(constant) != 0 or not self._arithmetic.not_negative(condition.a):
                 return False

@@ -180,7 +180,7 @@ def _computes_tensor(binding: relax.Binding) -> bool:
         return False
     if not isinstance(value.op, tvm.ir.Op) or value.op.name in _NEVER_OUTLINED:
         return False
-    if not value.op.has_attr("FLegalize"):
+    if value.op.get_attr("FLegalize") is None:
         return False
     if any(isinstance(a, tvm.ir.Var) and isinstance(a.ty, relax.ShapeType) for a in value.args):
         return False  # A shape held in a variable has no dims to abstract.

@@ -226,6 +226,8 @@ class _Sweep:
         if rule.dims is not None and lacks_dims(ty):
             ty = refine(ty, rule.dims(typed, facts, self.arithmetic), self._or_nac)
         fact = fact_of_type(self._simplified(ty))
+        for part in fact.fields or (fact,):
+            self.needs.not_negative(entries(part.dims or []), self.names.node(var))
         if rule.value is None:
             return fact
         return with_entries(fact, rule.value(typed, facts, self.arithmetic))
