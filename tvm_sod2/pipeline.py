@@ -32,6 +32,7 @@ from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
+from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.schedules.schedule import ScheduleKernels
@@ -79,6 +80,7 @@ def phases(target: Target) -> list[Phase]:
                 fold_affine,
                 simplify,
                 fold_norms,
+                lower_sequential,
             ],
         ),
         Phase("outline", [OutlineControlFlow()]),

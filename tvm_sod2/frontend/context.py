@@ -24,13 +24,15 @@ Converter = Callable[["Context", list[Any], dict[str, Any]], Any]
 class Module:
     """State shared by all nodes of one import.
 
-    ``crossing`` names the ONNX values that are used outside of the dataflow block that makes them.
+    ``crossing`` names the ONNX values that are used outside of the dataflow block that makes them;
+    ``ranks`` holds the ranks that the model declares.
     """
 
     bb: relax.BlockBuilder
     opset: int
     crossing: set[str] = field(default_factory=set)
     symbols: Symbols = field(default_factory=Symbols)
+    ranks: dict[str, int] = field(default_factory=dict)
     onnx_values: dict[str, str] = field(default_factory=dict)
     onnx_nodes: dict[str, str] = field(default_factory=dict)
     onnx_same: dict[str, str] = field(default_factory=dict)
@@ -200,11 +202,18 @@ class Context:
         """Return the length of a 1-D tensor, which has to be known."""
         dims = self.dims(value)
         if len(dims) != 1 or not isinstance(dims[0], int):
+            rank = self.result_rank()
+            if len(dims) == 1 and rank is not None:
+                return rank
             raise self.error(
                 f"its input {what!r} has shape {dims}; a vector of known length is needed, as the "
                 "rank of the result depends on it"
             )
         return dims[0]
+
+    def result_rank(self) -> int | None:
+        """Return the rank that the model declares for the node's first output, None if none."""
+        return self.module.ranks.get(self.hint)
 
     # Little tensors that many converters need
 

@@ -68,6 +68,7 @@ class _Importer:
         params = [self._parameter(value) for value in inputs]
         values |= {value.name: param for value, param in zip(inputs, params, strict=True)}
         self.module.crossing = _crossing(self.graph)
+        self.module.ranks = _declared_ranks(self.graph)
         with bb.function("main", params):
             outputs = self._main(values)
             bb.emit_func_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
@@ -183,6 +184,11 @@ def _crossing(graph: onnx.GraphProto) -> set[str]:
         if not inner:
             made_here |= set(node.output)
     return crossing
+
+
+def _declared_ranks(graph: onnx.GraphProto) -> dict[str, int]:
+    types = {value.name: value.type.tensor_type for value in [*graph.value_info, *graph.output]}
+    return {name: len(ty.shape.dim) for name, ty in types.items() if ty.HasField("shape")}
 
 
 def _initializers(graph: onnx.GraphProto) -> Values:

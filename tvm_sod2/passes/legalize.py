@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from tvm_sod2.passes.fuse import bind_scalars
 
@@ -17,5 +17,22 @@ def legalize_passes() -> list[tvm.transform.Pass]:
         relax.transform.FuseTIR(),
         bind_scalars,
         # It reads blocks, so it runs while kernels still have them.
-        relax.transform.RewriteDataflowReshape(),
+        restore_reshapes,
     ]
+
+
+@tvm.transform.module_pass(opt_level=0, name="RestoreReshapes")
+def restore_reshapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """TVM's RewriteDataflowReshape, which fails on kernels that came scheduled: hidden from it."""
+    scheduled = {
+        gvar: func
+        for gvar, func in mod.functions_items()
+        if isinstance(func, tirx.PrimFunc) and func.attrs and "tirx.is_scheduled" in func.attrs
+    }
+    nothing = tirx.Evaluate(tirx.const(0, "int32"))
+    for gvar, func in scheduled.items():
+        mod.update_func(gvar, tirx.PrimFunc(func.params, nothing, func.ret_type, func.attrs))
+    mod = relax.transform.RewriteDataflowReshape()(mod)
+    for gvar, func in scheduled.items():
+        mod.update_func(mod.get_global_var(gvar.name_hint), func)
+    return mod

@@ -12,21 +12,55 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
+from tvm_sod2.frontend.converters.axes import is_hit, parted, squeezed
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
 
 
-def _axes(c: Context, inputs: Inputs, attrs: Attrs) -> list[int] | None:
-    """Return the axes to reduce, None where the node leaves its input as it is."""
+Over = Callable[[Callable[..., Expr], Expr, bool], Expr]
+"""Reduces a tensor over the node's axes: (operator, tensor, whether dims of 1 stay)."""
+
+
+def _over_axes(c: Context, inputs: Inputs, attrs: Attrs) -> Over | None:
+    """Return how to reduce over the node's axes, None where it leaves its input as it is."""
     rank = c.rank(inputs[0])
-    if len(inputs) > 1 and inputs[1] is not None:
-        axes = [int(axis) for axis in c.require_constant(inputs[1], "axes")]
-    else:
+    if not rank:
+        return None
+    given = inputs[1] if len(inputs) > 1 else None
+    if given is None:
         axes = attrs.get("axes") or []
-    if not axes:
-        return None if attrs.get("noop_with_empty_axes") else list(range(rank))
-    return [c.axis(axis, rank) for axis in axes]
+    elif c.constant(given) is not None or c.dims(given) == [0]:
+        array = c.constant(given)
+        axes = [] if array is None else array.reshape(-1).tolist()
+    else:
+        return _run_time_axes(c, given, rank, bool(attrs.get("noop_with_empty_axes")))
+    if not axes and attrs.get("noop_with_empty_axes"):
+        return None
+    known = [c.axis(int(axis), rank) for axis in axes] or list(range(rank))
+    return lambda op, x, keep: _reduce(c, op, x, known, keep)
+
+
+def _run_time_axes(c: Context, axes: Expr, rank: int, noop: bool) -> Over:
+    hit = is_hit(c, axes, rank)
+    count = c.dims(axes)[0] if c.rank(axes) else 1
+    if not isinstance(count, int) and not noop:
+        none = c.emit(R.equal(c.shape_tensor(axes), c.ints(0)))
+        hit = c.emit(R.logical_or(hit, none))
+
+    def reduce(op: Callable[..., Expr], x: Expr, keep: bool) -> Expr:
+        whole, places = parted(c, x, hit)
+        kept = _reduce(c, op, whole, places, False)
+        if keep:
+            return kept
+        left = c.result_rank()
+        if left is None and isinstance(count, int):
+            left = rank - count
+        if left is None:
+            raise c.error("how many axes it reduces is not known, and so neither is its rank")
+        return squeezed(c, kept, hit, left)
+
+    return reduce
 
 
 def _same(c: Context, x: Expr) -> Expr:
@@ -40,10 +74,8 @@ def _reduction(
 ) -> Converter:
     def converter(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         x = before(c, inputs[0])
-        axes = _axes(c, inputs, attrs)
-        if axes is not None and c.rank(x):
-            x = _reduce(c, op, x, axes, bool(attrs.get("keepdims", 1)))
-        return after(c, x)
+        over = _over_axes(c, inputs, attrs)
+        return after(c, x if over is None else over(op, x, bool(attrs.get("keepdims", 1))))
 
     return converter
 
@@ -81,15 +113,17 @@ def _log(c: Context, x: Expr) -> Expr:
 
 def _log_sum_exp(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x = inputs[0]
-    axes = _axes(c, inputs, attrs)
-    if axes is None or not c.rank(x):
+    over = _over_axes(c, inputs, attrs)
+    if over is None:
         return x
     keep = bool(attrs.get("keepdims", 1))
     # The largest element is taken out, so that exp cannot overflow.
-    top = c.emit(R.max(x, axes, True))
-    total = c.emit(R.sum(c.emit(R.exp(c.emit(R.subtract(x, top)))), axes, True))
-    y = c.emit(R.add(c.emit(R.log(total)), top))
-    return y if keep else R.squeeze(y, axes)
+    top = over(R.max, x, True)
+    # Over no elements it is -inf.
+    finite = c.emit(R.where(c.emit(R.isfinite(top)), top, c.scalar(0, x)))
+    total = over(R.sum, c.emit(R.exp(c.emit(R.subtract(x, finite), c.dims(x)))), keep)
+    shift = finite if keep else over(R.max, finite, False)
+    return c.broadcast(R.add, c.emit(R.log(total)), shift)
 
 
 def _with_bool(op: Callable[..., Expr]) -> Callable[..., Expr]:
@@ -120,29 +154,33 @@ def _arg(op: Callable[..., Expr]) -> Converter:
     return converter
 
 
-def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
-    x = inputs[0]
-    k = int(c.require_constant(inputs[1], "K").reshape(())) if len(inputs) > 1 else attrs["k"]
-    axis = c.axis(attrs.get("axis", -1), c.rank(x))
-    if c.dtype(x) in ("uint16", "uint32", "uint64"):
-        raise c.error(f"TVM cannot sort {c.dtype(x)}; cast its input to a signed type")
-    both = c.emit(R.topk(x, k, axis, "both", bool(attrs.get("largest", 1)), "int64"))
-    dims = c.dims(x)
-    dims[axis] = k
-    return [c.emit(relax.TupleGetItem(both, i), dims) for i in range(2)]
-
-
 def _cumulative(op: Callable[..., Expr]) -> Converter:
     def converter(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
-        x = inputs[0]
-        axis = c.axis(int(c.require_constant(inputs[1], "axis").reshape(())), c.rank(x))
-        reverse = bool(attrs.get("reverse"))
-        if reverse:
-            x = c.emit(R.flip(x, axis))
-        y = op(x, axis, c.dtype(x), bool(attrs.get("exclusive")))
-        return R.flip(c.emit(y), axis) if reverse else y
+        x, rank = inputs[0], c.rank(inputs[0])
+        known = c.constant(inputs[1])
+        # Of one axis only, so that known or not makes no difference.
+        if known is not None or rank == 1:
+            axis = 0 if known is None else c.axis(int(known.reshape(())), rank)
+            return _along(c, op, x, axis, attrs)
+        # In front of the axis, along it, behind it: three axes for any.
+        place = c.emit(R.floor_mod(c.reshape(c.astype(inputs[1], "int64"), [1]), c.ints(rank)))
+        sizes, order = c.shape_tensor(x), c.ints(list(range(rank)))
+        parts = [
+            c.emit(R.prod(c.emit(R.where(c.emit(side(order, place)), sizes, c.ints(1))), [0], True))
+            for side in (R.less, R.equal, R.greater)
+        ]
+        dims = c.symbols_of(c.emit(R.concat(parts, 0)), 3, f"{c.hint}_parts")
+        return c.reshape(c.emit(_along(c, op, c.reshape(x, dims), 1, attrs)), c.dims(x))
 
     return converter
+
+
+def _along(c: Context, op: Callable[..., Expr], x: Expr, axis: int, attrs: Attrs) -> Expr:
+    reverse = bool(attrs.get("reverse"))
+    if reverse:
+        x = c.emit(R.flip(x, axis))
+    y = op(x, axis, c.dtype(x), bool(attrs.get("exclusive")))
+    return R.flip(c.emit(y), axis) if reverse else y
 
 
 def _limit(dtype: str, largest: bool) -> float:
@@ -178,5 +216,4 @@ CONVERTERS: dict[str, Converter] = {
     "ReduceProd": _reduction(R.prod),
     "ReduceSum": _reduction(R.sum),
     "ReduceSumSquare": _reduction(R.sum, _square),
-    "TopK": _top_k,
 }

@@ -11,6 +11,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.converters.axes import is_hit, squeezed, unsqueezed
 from tvm_sod2.frontend.dims import floordiv, is_same, product
 from tvm_sod2.frontend.dtypes import relax_dtype
 
@@ -115,20 +116,36 @@ def _flatten(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 
 def _axes(c: Context, inputs: Inputs, attrs: Attrs) -> list[int] | None:
+    """Return the axes where they are known, None where they are missing or a run-time value."""
     if len(inputs) > 1 and inputs[1] is not None:
-        return [int(axis) for axis in c.require_constant(inputs[1], "axes").reshape(-1)]
+        array = c.constant(inputs[1])
+        return None if array is None else [int(axis) for axis in array.reshape(-1)]
     return attrs.get("axes")
+
+
+def _given(inputs: Inputs) -> Expr | None:
+    return inputs[1] if len(inputs) > 1 else None
+
+
+def _count(c: Context, axes: Expr) -> int | None:
+    """Return how many axes a run-time value holds, None if not known."""
+    count = c.dims(axes)[0] if c.rank(axes) else 1
+    return count if isinstance(count, int) else None
 
 
 def _squeeze(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, rank, dims = inputs[0], c.rank(inputs[0]), c.dims(inputs[0])
     axes = _axes(c, inputs, attrs)
+    given = _given(inputs)
+    if axes is None and given is not None:
+        count = _count(c, given)
+        left = c.result_rank() if count is None else rank - count
+        if left is None:
+            raise c.error("how many axes it squeezes is not known, and so neither is its rank")
+        return squeezed(c, x, is_hit(c, given, rank), left)
     if axes is None:
         if not all(isinstance(dim, int) for dim in dims):
-            raise c.error(
-                f"its axes are not given and its input has shape {dims}, so that the rank of the "
-                "result depends on the data; give the axes to squeeze"
-            )
+            return _squeeze_ones(c, x)
         axes = [axis for axis, dim in enumerate(dims) if dim == 1]
     axes = sorted(c.axis(axis, rank) for axis in axes)
     for axis in axes:
@@ -140,9 +157,31 @@ def _squeeze(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return c.reshape(x, [dim for axis, dim in enumerate(dims) if axis not in axes])
 
 
+def _squeeze_ones(c: Context, x: Expr) -> Expr:
+    """Squeeze whatever turns out to be 1, which the declared rank has to foretell."""
+    dims, left = c.dims(x), c.result_rank()
+    ones = [dim for dim in dims if dim == 1]
+    others = [dim for dim in dims if dim != 1]
+    if left is None:
+        raise c.error(
+            f"its axes are not given and its input has shape {dims}, so that the rank of the "
+            "result depends on the data; give the axes to squeeze"
+        )
+    if len(ones) + left == len(dims):
+        return c.reshape(x, others)
+    return squeezed(c, x, c.emit(R.equal(c.shape_tensor(x), c.ints(1))), left)
+
+
 def _unsqueeze(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x = inputs[0]
     axes = _axes(c, inputs, attrs)
+    given = _given(inputs)
+    if axes is None and given is not None:
+        count = _count(c, given)
+        rank = c.result_rank() if count is None else c.rank(x) + count
+        if rank is None:
+            raise c.error("how many axes it adds is not known, and so neither is its rank")
+        return unsqueezed(c, x, is_hit(c, given, rank))
     if axes is None:
         raise c.error("its axes are missing")
     rank = c.rank(x) + len(axes)

@@ -1,0 +1,106 @@
+"""Operators whose result is as large as the data decides, and sorting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.relax import Expr, TensorType
+from tvm.relax import op as R
+
+from tvm_sod2.frontend.constants import const
+from tvm_sod2.frontend.context import Context, Converter
+from tvm_sod2.frontend.converters.kernels import emit_kernel
+from tvm_sod2.frontend.dims import product
+from tvm_sod2.schedules.suppression import suppress
+
+Attrs = dict[str, Any]
+Inputs = list[Any]
+
+
+def _nonzero(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x = inputs[0]
+    if not c.rank(x):
+        x = c.reshape(x, [1])
+    return c.emit(R.nonzero(x), [c.rank(x), c.module.symbols.fresh(f"{c.hint}_count")])
+
+
+def _compress(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x, condition = inputs
+    axis = attrs.get("axis")
+    if axis is None:
+        x, axis = c.reshape(x, [product(c.dims(x))]), 0
+    # A shorter condition leaves out what is beyond it, and a longer one chooses only from x.
+    found = c.module.symbols.fresh(f"{c.hint}_count")
+    places = c.reshape(c.emit(R.nonzero(condition), [1, found]), [found])
+    return c.take(x, places, c.axis(axis, c.rank(x)))
+
+
+def _unique(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+    x, axis = inputs[0], attrs.get("axis")
+    if not c.rank(x):
+        x = c.reshape(x, [1])
+    asked = [bool(c.node.output[i : i + 1] and c.node.output[i]) for i in range(1, 4)]
+    dims = c.dims(x)
+    place = None if axis is None else c.axis(axis, len(dims))
+    if c.dtype(x) == "bool":
+        raise c.error("bool values cannot be told apart by an order; cast its input to uint8")
+    both = c.emit(R.unique(x, bool(attrs.get("sorted", 1)), *asked, place))
+    count = c.module.symbols.fresh(f"{c.hint}_count")
+    total = product(dims) if place is None else dims[place]
+    values = [count] if place is None else [*dims[:place], count, *dims[place + 1 :]]
+    shapes = [values, *(s for a, s in zip(asked, ([count], [total], [count]), strict=True) if a)]
+    parts = [both]
+    if any(asked):
+        parts = [relax.TupleGetItem(both, i) for i in range(len(shapes))]
+    results = [c.emit(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+    found = iter(results[1:])
+    return [results[0], *(next(found) if a else results[0] for a in asked)]
+
+
+def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+    x = inputs[0]
+    axis = c.axis(attrs.get("axis", -1), c.rank(x))
+    if len(inputs) > 1:
+        k = c.symbols_of(c.astype(c.reshape(inputs[1], [1]), "int64"), 1, f"{c.hint}_k")[0]
+    else:
+        k = attrs["k"]
+    order = c.emit(R.argsort(x, axis, bool(attrs.get("largest", 1)), "int64"))
+    dims = c.dims(x)
+    if isinstance(k, int) and isinstance(dims[axis], int) and k > dims[axis]:
+        raise c.error(f"k = {k} of {dims[axis]} elements")
+    order = c.emit(R.strided_slice(order, [axis], [0], [k], [1], assume_inbound=True))
+    return [c.emit(R.gather_elements(x, order, axis)), order]
+
+
+def _suppression(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    boxes, scores, limit, overlap, threshold = (*inputs, None, None, None)[:5]
+    if limit is None:
+        return const(np.zeros((0, 3), "int64"))
+    batch, classes, count = c.dims(scores)
+    boxes = c.equate(boxes, [batch, count, 4])
+    order = c.emit(R.argsort(scores, 2, True, "int64"))
+    lowest = const(np.asarray([-np.inf], "float32"))
+    kernel = suppress(c.dtype(boxes), bool(attrs.get("center_point_box", 0)))
+    places = TensorType([product([batch, classes, count]), 3], "int64")
+    arguments = [
+        boxes,
+        scores,
+        order,
+        c.astype(c.reshape(limit, [1]), "int64"),
+        const(np.zeros(1, "float32")) if overlap is None else c.reshape(overlap, [1]),
+        lowest if threshold is None else c.reshape(threshold, [1]),
+    ]
+    padded, total = emit_kernel(c, kernel, arguments, [places, TensorType([1], "int64")])
+    found = c.symbols_of(total, 1, f"{c.hint}_count")[0]
+    return c.emit(R.strided_slice(padded, [0], [0], [found], [1], assume_inbound=True))
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Compress": _compress,
+    "NonMaxSuppression": _suppression,
+    "NonZero": _nonzero,
+    "TopK": _top_k,
+    "Unique": _unique,
+}
