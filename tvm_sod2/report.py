@@ -11,8 +11,8 @@ from tvm import relax
 
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Fact, fact_of_type
+from tvm_sod2.op_classes.expressions import symbols_of
 from tvm_sod2.op_classes.fact import entries
-from tvm_sod2.op_classes.symbolic import symbols_of
 from tvm_sod2.passes.bounds import input_symbols
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.interprocedural import propagate_module

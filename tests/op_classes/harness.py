@@ -13,9 +13,9 @@ from tvm import relax, tirx
 
 from tvm_sod2.memory.text import compile_size, to_python
 from tvm_sod2.op_classes import Arithmetic, Fact, fact_of_type, row
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import constant_entries, entries
 from tvm_sod2.op_classes.rational import Rational
-from tvm_sod2.op_classes.symbolic import Entry
 
 Env = dict[str, int]
 

@@ -9,6 +9,7 @@ from tvm import relax, tirx
 
 from tests.op_classes.harness import SYMBOLS, arithmetic, envs, evaluate, k, m, n
 from tvm_sod2.op_classes import Fact
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.lattice import (
     lacks_dims,
@@ -19,7 +20,6 @@ from tvm_sod2.op_classes.lattice import (
     with_entries,
 )
 from tvm_sod2.op_classes.rational import Rational
-from tvm_sod2.op_classes.symbolic import Entry
 
 _ENTRY = st.one_of(
     st.none(),

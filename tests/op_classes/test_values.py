@@ -24,9 +24,9 @@ from tests.op_classes.harness import (
 )
 from tests.op_classes.value_cases import Case
 from tvm_sod2.op_classes import ROWS, fact_of_type, row
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import MAX_ENTRIES, entries
 from tvm_sod2.op_classes.lattice import with_entries
-from tvm_sod2.op_classes.symbolic import Entry
 
 CASES = [*value_cases.CASES, *value_cases_movement.CASES]
 _BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

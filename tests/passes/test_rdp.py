@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 from tvm.script import ir as I
 from tvm.script import relax as R
 from tvm.script import tirx as T
@@ -197,3 +197,23 @@ def test_the_analysis_leaves_the_function_alone() -> None:
 
 def _bindings(mod: tvm.IRModule) -> list[relax.Binding]:
     return [b for block in mod["main"].body.blocks for b in block.bindings]
+
+
+def test_an_expression_that_grows_without_end_becomes_a_symbol_again() -> None:
+    builder = relax.BlockBuilder()
+    n, m = tirx.Var("n", "int64"), tirx.Var("m", "int64")
+    x = relax.Var("x", relax.TensorType((n, m), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            size = builder.emit(R.shape_to_tensor(builder.emit(R.shape_of(x))))
+            for step in range(40):
+                turned = builder.emit(R.take(size, R.const([1, 0], "int64"), axis=0))
+                product = builder.emit(R.multiply(size, turned))
+                size = builder.emit(R.floor_mod(product, R.const([997, 991 + step], "int64")))
+            symbols = [tirx.Var(name, "int64") for name in ("a", "b")]
+            shape = builder.emit(R.tensor_to_shape(size))
+            bound = builder.match_cast(shape, relax.ShapeType(symbols))
+            y = builder.emit_output(R.zeros(bound, "float32"))
+        builder.emit_func_output(y)
+    found = propagate(builder.get()["main"])
+    assert set(found.origins) == set(symbols)

@@ -13,10 +13,14 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from tvm_sod2.op_classes.expressions import Entry, terms_in
 from tvm_sod2.op_classes.fact import Fact, entries
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 from tvm_sod2.op_classes.values.common import small_dims
+
+MAX_TERMS = 128
+"""The longest expression that is kept, in operations, symbols and constants."""
 
 OrNac = Callable[[Entry], Entry]
 """A dim as a type can hold it: a stand-in symbol for nac, any other dim itself."""
@@ -97,4 +101,16 @@ def with_entries(fact: Fact, found: object) -> Fact:
         fields = tuple(with_entries(field, part) for field, part in pairs)
         return Fact(fact.ty, fields=fields)
     tracked = isinstance(fact.ty, relax.ShapeType) or small_dims(fact.ty) is not None
-    return Fact(fact.ty, found) if tracked and isinstance(found, np.ndarray) else fact
+    if not tracked or not isinstance(found, np.ndarray):
+        return fact
+    return Fact(fact.ty, entries([bounded(e) for e in found.flat], found.shape))
+
+
+def bounded(entry: Entry) -> Entry:
+    """The entry, or nac where its expression is longer than MAX_TERMS.
+
+    Chains of shape arithmetic can grow without end, and past some length a formula helps nobody.
+    """
+    if not isinstance(entry, tvm.ir.Expr) or isinstance(entry, tvm.ir.Var):
+        return entry
+    return entry if terms_in(entry, MAX_TERMS) <= MAX_TERMS else None

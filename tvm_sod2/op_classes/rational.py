@@ -18,7 +18,8 @@ import tvm
 from tvm import tirx
 
 if TYPE_CHECKING:
-    from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+    from tvm_sod2.op_classes.expressions import Entry
+    from tvm_sod2.op_classes.symbolic import Arithmetic
 
 FLOAT_LIMIT = 1 << 24
 """Integers up to here are float32 values."""

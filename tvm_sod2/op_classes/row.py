@@ -10,8 +10,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 
 class Dynamism(Enum):

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import tirx
 
 from tvm_sod2.op_classes import rational
+from tvm_sod2.op_classes.expressions import Entry, as_expr, substitute_part, symbols_of
 from tvm_sod2.op_classes.rational import Rational
-
-Entry = Any  # int | tvm.ir.Expr | Rational | None
 
 DIM_LIMIT = 1 << 40
 """Upper bound assumed for a dim without one: lets the analyzer rule out overflow."""
@@ -223,41 +221,8 @@ class Arithmetic:
         return self.simplify(operation(as_expr(a), as_expr(b)))
 
 
-def symbols_of(expr: Entry) -> list[tvm.ir.Var]:
-    """The symbols in an expression, in order of appearance, each as often as it appears."""
-    found: list[tvm.ir.Var] = []
-    if isinstance(expr, Rational):
-        expr = expr.numerator
-    if not isinstance(expr, int):
-        tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.append))
-    return found
-
-
-def substitute_part(entry: Entry, part: tvm.ir.Expr, value: int) -> Entry:
-    """The entry with every occurrence of the expression `part` replaced by a constant."""
-    if entry is None or isinstance(entry, int):
-        return entry
-    if isinstance(entry, Rational):
-        return Rational(substitute_part(entry.numerator, part, value), entry.denominator)
-    constant = tirx.const(value, "int64")
-    if isinstance(part, tvm.ir.Var):
-        return tvm_ffi.structural_map(
-            entry, (tvm.ir.Var, lambda v: constant if v.same_as(part) else v)
-        )
-    return tvm_ffi.structural_map(
-        entry,
-        (tvm.ir.Expr, lambda e: constant if tvm_ffi.structural_equal(e, part) else e),
-        order="pre",
-    )
-
-
 def _ints(a: Entry, b: Entry) -> bool:
     return isinstance(a, int) and isinstance(b, int)
-
-
-def as_expr(entry: Entry) -> tvm.ir.Expr:
-    """The entry as a TIR expression."""
-    return tirx.const(entry, "int64") if isinstance(entry, int) else entry
 
 
 def _without_guard(divisor: Entry) -> Entry:

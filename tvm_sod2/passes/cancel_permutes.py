@@ -14,8 +14,8 @@ import tvm_ffi
 from tvm import relax
 
 from tvm_sod2.op_classes import Arithmetic
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import entries
-from tvm_sod2.op_classes.symbolic import Entry
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
 

@@ -12,7 +12,8 @@ from tvm import tirx
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Arithmetic
-from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr, symbols_of
+from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
+from tvm_sod2.op_classes.symbolic import DIM_LIMIT
 from tvm_sod2.passes.inversion import interval_of, solve
 
 

@@ -11,9 +11,9 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Fact, fact_of_type
+from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import Entry, as_expr, symbols_of
 from tvm_sod2.passes.constraints import Constraint
 
 STAND_IN = "nac"

@@ -16,8 +16,8 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Fact
+from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import as_expr, symbols_of
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.interprocedural import propagate_module

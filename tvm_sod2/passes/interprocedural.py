@@ -14,8 +14,8 @@ import tvm_ffi
 from tvm import relax
 
 from tvm_sod2.op_classes import Fact, fact_of_type
+from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
-from tvm_sod2.op_classes.symbolic import as_expr, symbols_of
 from tvm_sod2.passes.facts import STAND_IN, CalleeResult, FunctionFacts
 from tvm_sod2.passes.rdp import propagate
 

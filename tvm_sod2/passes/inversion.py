@@ -12,7 +12,8 @@ from typing import NamedTuple
 import tvm
 from tvm import tirx
 
-from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Arithmetic, Entry, symbols_of
+from tvm_sod2.op_classes.expressions import Entry, symbols_of
+from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Arithmetic
 
 
 class Interval(NamedTuple):

@@ -17,11 +17,12 @@ from tvm import relax, tirx
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Arithmetic, Fact, Row, fact_of_type, row
+from tvm_sod2.op_classes.expressions import Entry, as_expr
 from tvm_sod2.op_classes.fact import constant_entries, entries
-from tvm_sod2.op_classes.lattice import lacks_dims, merge, refine, with_entries
+from tvm_sod2.op_classes.lattice import bounded, lacks_dims, merge, refine, with_entries
 from tvm_sod2.op_classes.refusals import refusal
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.op_classes.symbolic import DIM_LIMIT, Entry, as_expr
+from tvm_sod2.op_classes.symbolic import DIM_LIMIT
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
 from tvm_sod2.passes.constraints import Constraints, Knowledge
 from tvm_sod2.passes.facts import STAND_IN, CalleeResult, FunctionFacts, substitute
@@ -151,8 +152,9 @@ class _Sweep:
     def _define(self, symbol: tvm.ir.Var, entry: Entry, producer: str) -> None:
         """Bind a fresh symbol to what was found for it, or note who determines it at run time."""
         self._know(symbol)
+        entry = bounded(self.arithmetic.simplify(entry))
         if entry is not None and entry not in self.result.nacs:
-            self.result.symbols[symbol] = as_expr(self.arithmetic.simplify(entry))
+            self.result.symbols[symbol] = as_expr(entry)
         elif symbol not in self.known.values:
             self.result.origins[symbol] = producer
 

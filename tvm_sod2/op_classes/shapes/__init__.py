@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tvm import relax
 
-from tvm_sod2.op_classes.symbolic import Entry, as_expr
+from tvm_sod2.op_classes.expressions import Entry, as_expr
 
 
 def tensor_type(dims: list[Entry], like: relax.TensorType) -> relax.TensorType:

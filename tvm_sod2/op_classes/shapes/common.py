@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact, entries
 from tvm_sod2.op_classes.row import Agreement, Agreements
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 
 def dims_of(fact: Fact) -> list[Entry] | None:

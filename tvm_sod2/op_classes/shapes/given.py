@@ -5,10 +5,11 @@ from __future__ import annotations
 import tvm
 from tvm import relax
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import DimsTransfer
 from tvm_sod2.op_classes.shapes.common import dims_of, letter
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 
 def shape_from(argument: int) -> DimsTransfer:

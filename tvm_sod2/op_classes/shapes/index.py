@@ -6,11 +6,12 @@ import operator
 
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import Agreement
 from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims
 from tvm_sod2.op_classes.shapes.common import dims_of, must_be, must_equal, place
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 
 def index_tensor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import Agreement
 from tvm_sod2.op_classes.shapes.common import (
@@ -14,7 +15,7 @@ from tvm_sod2.op_classes.shapes.common import (
     product,
     representative,
 )
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 
 def concat(call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:

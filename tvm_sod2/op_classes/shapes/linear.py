@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import Agreement, Agreements
 from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims, column_agreements
@@ -15,7 +16,7 @@ from tvm_sod2.op_classes.shapes.common import (
     must_equal,
     place,
 )
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 
 def matmul(_call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic) -> list[Entry] | None:

@@ -9,8 +9,9 @@ import tvm
 from tvm import relax, tirx
 
 from tvm_sod2.op_classes import rational
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import MAX_ENTRIES, Fact, tracks
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 
 _EXACT_INTEGERS = {"float16": 1 << 11, "bfloat16": 1 << 8, "float32": 1 << 24, "float64": 1 << 53}
 

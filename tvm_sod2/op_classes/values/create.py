@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact, entries
 from tvm_sod2.op_classes.row import Values, ValueTransfer
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 from tvm_sod2.op_classes.values.common import constants, number, small_dims, stored
 
 

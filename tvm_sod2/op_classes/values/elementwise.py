@@ -12,9 +12,10 @@ import tvm
 from tvm import tirx
 
 from tvm_sod2.op_classes import rational
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import Values, ValueTransfer
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 from tvm_sod2.op_classes.values.common import each, is_small, number, stored
 
 LESS, LESS_EQUAL, GREATER, GREATER_EQUAL = operator.lt, operator.le, operator.gt, operator.ge

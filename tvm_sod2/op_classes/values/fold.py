@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import Values, ValueTransfer
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 from tvm_sod2.op_classes.values.common import constants, each, stored
 
 Operation = Callable[[Arithmetic, Entry, Entry], Entry]

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import tvm
 
+from tvm_sod2.op_classes.expressions import Entry
 from tvm_sod2.op_classes.fact import Fact
 from tvm_sod2.op_classes.row import Values
-from tvm_sod2.op_classes.symbolic import Arithmetic, Entry
+from tvm_sod2.op_classes.symbolic import Arithmetic
 from tvm_sod2.op_classes.values.common import (
     constants,
     in_front,
