@@ -19,6 +19,7 @@ from tvm_sod2 import errors
 from tvm_sod2.errors import BuildError
 from tvm_sod2.metadata import emit_metadata, record_signature
 from tvm_sod2.passes.bounds import with_bounds
+from tvm_sod2.passes.broadcast import decide_broadcasts
 from tvm_sod2.passes.cancel_permutes import cancel_permutes
 from tvm_sod2.passes.fold_affine import fold_affine
 from tvm_sod2.passes.fold_constants import fold_constants
@@ -75,6 +76,7 @@ def phases(target: Target) -> list[Phase]:
             [
                 relax.transform.DecomposeOpsForInference(),
                 fold_stretches,
+                decide_broadcasts,
                 fold_constants,
                 simplify,
                 fold_affine,

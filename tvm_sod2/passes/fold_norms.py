@@ -31,6 +31,7 @@ def _rewrite(func: relax.Function) -> relax.Function:
     deviation = is_op("relax.sqrt")(is_op("relax.add")(variance, epsilon))
     normal = is_op("relax.divide")(centred, deviation)
     result = is_op("relax.add")(is_op("relax.multiply")(normal, gamma), beta)
+    folded: list[relax.Call] = []
 
     def rewriter(call: relax.Call, found: dict) -> tvm.ir.Expr:
         x, scale, shift = found[source], found[gamma], found[beta]
@@ -39,9 +40,12 @@ def _rewrite(func: relax.Function) -> relax.Function:
             return call
         if data[0] is None or data[0].size != 1 or not _is_row(scale, x) or not _is_row(shift, x):
             return call
+        folded.append(call)
         return relax.op.nn.layer_norm(x, scale, shift, axes=[-1], epsilon=float(data[0].flat[0]))
 
-    return rewrite_call(result, rewriter, func)
+    rewritten = rewrite_call(result, rewriter, func)
+    # TVM's rewriter canonicalises even where it finds nothing, and so drops casts that state dims.
+    return rewritten if folded else func
 
 
 def _over_last_axis(call: relax.Call, rank: int) -> bool:
