@@ -11,6 +11,7 @@ from onnx import parser
 from tvm import tirx
 from tvm.script import ir as I
 from tvm.script import relax as R
+from tvm.script import tirx as T
 
 import tvm_sod2
 from tvm_sod2.memory.text import to_python
@@ -167,3 +168,38 @@ def test_a_dim_is_not_named_like_a_function_of_expressions() -> None:
     found = facts("g (float[max, min] x) => (float[a, b] y) { y = Concat<axis = 0>(x, x) }")
     assert found["inputs"] == {"x": ["max_", "min_"]}
     assert found["values"]["y"]["dims"] == ["max_ * 2", "min_"]
+
+
+def test_one_symbol_for_two_sizes_of_the_run_stays_unknown() -> None:
+    @I.ir_module
+    class Module:
+        @R.function
+        def main(x: R.Tensor((6,), "float32")):
+            k = T.int64()
+            with R.dataflow():
+                both = R.unique(x, R.prim_value(1), R.prim_value(1), R.prim_value(0))
+                first = R.match_cast(both[0], R.Tensor((k,), "float32"))
+                second = R.match_cast(both[1], R.Tensor((k,), "int64"))
+                out = (first, second)
+                R.output(out)
+            return out
+
+    values = tvm_sod2.analyze(Module).to_json()["values"]
+    assert values["first"]["dims"] == values["second"]["dims"] == [None]
+
+
+def test_what_the_run_decides_says_nothing_of_input_dims() -> None:
+    @I.ir_module
+    class Module:
+        @R.function
+        def main(x: R.Tensor(("n",), "float32"), z: R.Tensor(("m",), "float32")):
+            with R.dataflow():
+                both = R.unique(x, R.prim_value(1), R.prim_value(1), R.prim_value(0))
+                y = R.add(z, both[0])
+                R.output(y)
+            return y
+
+    report = tvm_sod2.analyze(Module)
+    assert report.inputs == {"x": ("n",), "z": ("m",)}
+    assert report.symbols == {}
+    assert report.values["y"].dims == ("m",)

@@ -53,11 +53,18 @@ class Constraints:
     """The conditions of one sweep.
 
     run_time: symbols that only the run binds; a condition on them is not one on input dims.
+    stand_ins: those of them that stand for nac, in this sweep only: they are no solution.
     """
 
-    def __init__(self, arithmetic: Arithmetic, run_time: Container[tvm.ir.Var]) -> None:
+    def __init__(
+        self,
+        arithmetic: Arithmetic,
+        run_time: Container[tvm.ir.Var],
+        stand_ins: Container[tvm.ir.Var],
+    ) -> None:
         self._arithmetic = arithmetic
         self._run_time = run_time
+        self._stand_ins = stand_ins
         self._equal: list[tuple[Entry, Entry]] = []
         self._sizes: set[tvm_ffi.StructuralKey] = set()
         self.found: list[Constraint] = []
@@ -73,7 +80,8 @@ class Constraints:
             raise ShapeError(message)
         if isinstance(dim, int):
             dim, expected = expected, dim
-        self._equal.append((dim, expected))
+        if not any(s in self._stand_ins for e in (dim, expected) for s in _symbols(e)):
+            self._equal.append((dim, expected))
         self._record(tirx.EQ(dim, as_expr(expected)), message)
 
     def not_zero(self, dim: tvm.ir.Expr, message: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import tvm
 from tvm import relax, tirx
@@ -67,7 +68,8 @@ class _Sweep:
         self.names = Names(func)
         self.known = known
         self.arithmetic = Arithmetic()
-        self.needs = Constraints(self.arithmetic, ChainMap(self.result.origins, self.result.nacs))
+        run_time = ChainMap(self.result.origins, self.result.nacs)
+        self.needs = Constraints(self.arithmetic, run_time, self.result.nacs)
         self.solvable: dict[tvm.ir.Var, int] = {}  # symbols, in the order of their definition
         self.undef: set[tvm.ir.Var] = set()  # what waits for the result of a recursive call
         self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
@@ -143,7 +145,7 @@ class _Sweep:
         for axis, (expected, entry) in enumerate(zip(pattern.dims, found, strict=True)):
             if isinstance(expected, tvm.ir.Var) and expected not in self.solvable:
                 self._define(expected, self._not_zero(entry, binding), self._producer(binding))
-            elif entry is not None:
+            elif entry is not None and entry not in self.result.nacs:
                 wanted = entries([self.result.substitute(expected)])[0]
                 if not self.arithmetic.equal(entry, wanted):
                     where = f"{self.names.node(binding.var)}: dim {axis} of {self._source(binding)}"
@@ -226,7 +228,8 @@ class _Sweep:
             raise ShapeError(f"{self.names.node(var)}: {reason}")
         ty = typed.ty
         if rule.dims is not None and lacks_dims(ty):
-            ty = refine(ty, rule.dims(typed, facts, self.arithmetic), self._or_nac)
+            or_nac = partial(self._or_nac, maker=self.names.node(var))
+            ty = refine(ty, rule.dims(typed, facts, self.arithmetic), or_nac)
         fact = fact_of_type(self._simplified(ty))
         for part in fact.fields or (fact,):
             self.needs.not_negative(entries(part.dims or []), self.names.node(var))
@@ -277,11 +280,11 @@ class _Sweep:
         self.result.facts[var] = fact
         self.shadows[var] = relax.Var(var.name, fact.ty)
 
-    def _or_nac(self, dim: Entry) -> Entry:
+    def _or_nac(self, dim: Entry, maker: str = "control flow") -> Entry:
         if dim is not None:
             return dim
         stand_in = tirx.Var(STAND_IN, "int64")
-        self.result.nacs[stand_in] = "control flow"
+        self.result.nacs[stand_in] = maker
         self.arithmetic.bind(stand_in)
         return stand_in
 
