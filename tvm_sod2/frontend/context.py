@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,9 @@ Converter = Callable[["Context", list[Any], dict[str, Any]], Any]
 class Module:
     """State shared by all nodes of one import.
 
+    ``arms`` names the arm to take of an ``If``, by its first output, whose other arm gives a rank
+    that nothing behind it can take.
+
     ``crossing`` names the ONNX values that are used outside of the dataflow block that makes them;
     ``ranks`` holds the ranks that the model declares.
     """
@@ -33,6 +36,7 @@ class Module:
     crossing: set[str] = field(default_factory=set)
     symbols: Symbols = field(default_factory=Symbols)
     ranks: dict[str, int] = field(default_factory=dict)
+    arms: dict[str, int] = field(default_factory=dict)
     onnx_values: dict[str, str] = field(default_factory=dict)
     onnx_nodes: dict[str, str] = field(default_factory=dict)
     onnx_same: dict[str, str] = field(default_factory=dict)
@@ -50,12 +54,14 @@ class Module:
 class Context:
     """One node being converted.
 
-    ``import_arm`` imports a subgraph of the node into the block now open and returns its outputs.
+    ``import_arm`` imports a subgraph of the node into the block now open and returns its outputs;
+    a second argument gives values to its inputs. ``visible`` holds the values that it may capture.
     """
 
     module: Module
     node: onnx.NodeProto
-    import_arm: Callable[[onnx.GraphProto], list[Expr]]
+    import_arm: Callable[..., list[Expr]]
+    visible: Mapping[str, Expr] = field(default_factory=dict)
 
     @property
     def bb(self) -> relax.BlockBuilder:

@@ -20,6 +20,7 @@ from tvm_sod2.frontend.check import check_model, operator_key, opset_version, su
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Module, node_label
 from tvm_sod2.frontend.converters import CONVERTERS
+from tvm_sod2.frontend.converters.control import RankDependsError
 from tvm_sod2.frontend.dtypes import relax_dtype
 from tvm_sod2.frontend.fold import fold
 from tvm_sod2.frontend.functions import expand_functions
@@ -53,13 +54,26 @@ def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IR
     """
     proto = expand_functions(load_model(model), set(CONVERTERS))
     check_model(proto, set(CONVERTERS))
-    return _Importer(proto).run()
+    return _import(proto, {})
+
+
+def _import(proto: onnx.ModelProto, arms: dict[str, int]) -> tvm.IRModule:
+    """Import the model with the arms of some ``If`` nodes chosen by what they need behind them."""
+    try:
+        return _Importer(proto, arms).run()
+    except RankDependsError as open_question:
+        made = _import(proto, {**arms, open_question.node: 0})
+        try:
+            _import(proto, {**arms, open_question.node: 1})
+        except ImportModelError:
+            return made  # What follows cannot be with the other arm's rank.
+        raise
 
 
 class _Importer:
-    def __init__(self, proto: onnx.ModelProto) -> None:
+    def __init__(self, proto: onnx.ModelProto, arms: dict[str, int]) -> None:
         self.graph = proto.graph
-        self.module = Module(relax.BlockBuilder(), opset_version(proto))
+        self.module = Module(relax.BlockBuilder(), opset_version(proto), arms=arms)
 
     def run(self) -> tvm.IRModule:
         bb = self.module.bb
@@ -137,7 +151,12 @@ class _Importer:
         if constants is not None:
             self._bind(dict(zip(node.output, map(const, constants), strict=True)), values)
             return
-        context = Context(self.module, node, lambda graph: self._outputs(graph, values))
+        context = Context(
+            self.module,
+            node,
+            lambda graph, inputs=(): self._outputs(graph, {**values, **dict(inputs)}),
+            values,
+        )
         try:
             results = CONVERTERS[operator_key(node)](context, inputs, attrs)
             if not isinstance(results, list | tuple):

@@ -10,6 +10,8 @@ from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
 
+from tvm_sod2.errors import ImportModelError
+from tvm_sod2.frontend.claims import DimClaim, dim_claim
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.dims import is_same
@@ -47,6 +49,14 @@ def _dropout(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     return [x, R.broadcast_to(mask, relax.ShapeExpr(c.dims(x)))]
 
 
+class RankDependsError(ImportModelError):
+    """The arms of an ``If`` give different ranks; ``node`` is its first output."""
+
+    def __init__(self, message: str, node: str) -> None:
+        super().__init__(message)
+        self.node = node
+
+
 def _arm(c: Context, graph: onnx.GraphProto) -> relax.SeqExpr:
     c.bb._begin_binding_block()
     outputs = c.import_arm(graph)
@@ -61,12 +71,21 @@ def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     chosen = c.constant(inputs[0])
     if chosen is not None:
         return c.import_arm(arms[0 if chosen.item() else 1])
+    claim = dim_claim(c, inputs[0])
+    if claim is not None and claim.decided is not None:
+        return c.import_arm(arms[0 if claim.decided else 1])
+    if c.hint in c.module.arms:
+        arm = c.module.arms[c.hint]
+        return c.import_arm(arms[arm], {} if arm or claim is None else _assuming(c, claim))
     condition = c.reshape(inputs[0], [])
     blocks = [_arm(c, arm) for arm in arms]
     tys = [_fields(block.body.ty) for block in blocks]
     outputs = list(c.node.output)
     if len(tys[0]) != len(tys[1]):
         raise c.error(f"its arms return {len(tys[0])} and {len(tys[1])} values")
+    if claim is not None and any(a.ndim != b.ndim for a, b in zip(*tys, strict=True)):
+        # x.squeeze() of a dim that the rest may need to be 1: `from_onnx` finds out.
+        raise RankDependsError(str(_ranks_differ(c, outputs[0], tys[0][0], tys[1][0])), c.hint)
     merged = [_merge(c, name, a, b) for name, a, b in zip(outputs, *tys, strict=True)]
     choice = relax.If(condition, *blocks)
     if len(merged) == 1:
@@ -78,6 +97,21 @@ def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     ]
 
 
+def _ranks_differ(c: Context, name: str, a: Any, b: Any) -> ImportModelError:
+    return c.error(
+        f"its arms give {name!r} with rank {a.ndim} and {b.ndim}; the rank must not depend "
+        "on the data: reshape both to one rank"
+    )
+
+
+def _assuming(c: Context, claim: DimClaim) -> dict[str, Expr]:
+    """The values under their names, with the claimed dim stated: checked at run time."""
+    dims = [*c.dims(claim.value)]
+    dims[claim.axis] = claim.size
+    stated = c.equate(claim.value, dims)
+    return {name: stated for name, value in c.visible.items() if claim.value.same_as(value)}
+
+
 def _fields(ty: Any) -> list[Any]:
     return list(ty.fields) if isinstance(ty, relax.TupleType) else [ty]
 
@@ -87,10 +121,7 @@ def _merge(c: Context, name: str, a: Any, b: Any) -> list[Dim]:
     if str(a.dtype) != str(b.dtype):
         raise c.error(f"its arms give {name!r} as {a.dtype} and as {b.dtype}")
     if a.ndim != b.ndim:
-        raise c.error(
-            f"its arms give {name!r} with rank {a.ndim} and {b.ndim}; the rank must not depend "
-            "on the data: reshape both to one rank"
-        )
+        raise _ranks_differ(c, name, a, b)
     return [
         x if is_same(x, y) else c.module.symbols.fresh(f"{name}_d{axis}")
         for axis, (x, y) in enumerate(zip(a.shape.values, b.shape.values, strict=True))
