@@ -11,6 +11,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.converters.axes import spread
 from tvm_sod2.frontend.dims import expr
 
 Attrs = dict[str, Any]
@@ -89,14 +90,26 @@ def _number(c: Context, dim: Dim) -> Expr:
     return c.emit(R.shape_to_tensor(relax.ShapeExpr([expr(dim)])))
 
 
+def _spread_pads(c: Context, pads: Expr, axes: Expr, rank: int) -> Expr:
+    """Return the pads of all axes from those of some, which only the run knows."""
+    count = c.dims(axes)[0]
+    halves = c.reshape(pads, [2, count])
+    none = c.ints([0] * rank)
+    parts = [
+        spread(c, axes, c.reshape(c.take(halves, c.ints([i])), [count]), none) for i in range(2)
+    ]
+    return c.emit(R.concat(parts, 0))
+
+
 def _pad(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, rank, mode = inputs[0], c.rank(inputs[0]), attrs.get("mode", "constant")
     given = inputs[3] if len(inputs) > 3 else None
-    if given is None:
-        axes = list(range(rank))
-    else:
-        axes = [c.axis(int(axis), rank) for axis in c.require_constant(given, "axes")]
-    if len(inputs) > 1:
+    axes = list(range(rank))
+    if given is not None and c.constant(given) is None:
+        pads = c.symbols_of(_spread_pads(c, inputs[1], given, rank), 2 * rank, f"{c.hint}_pads")
+    elif len(inputs) > 1:
+        if given is not None:
+            axes = [c.axis(int(axis), rank) for axis in c.constant(given)]
         pads = c.symbols_of(inputs[1], 2 * len(axes), f"{c.hint}_pads")
     else:
         pads = attrs["pads" if c.opset > 1 else "paddings"]

@@ -235,21 +235,21 @@ def _stretched(c: Context, x: Expr, dims: list[Dim]) -> Expr:
 
 
 def _tile(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
-    x, rank, dims = inputs[0], c.rank(inputs[0]), c.dims(inputs[0])
+    x, rank = inputs[0], c.rank(inputs[0])
     if c.opset < 6:
         axis = int(c.require_constant(inputs[2], "axis").reshape(()))
-        repeats: list[Dim] = [1] * rank
+        repeats = [1] * rank
         repeats[axis] = int(c.require_constant(inputs[1], "tiles").reshape(()))
     else:
-        repeats = c.symbols_of(inputs[1], rank, f"{c.hint}_repeats")
-    if len(repeats) != rank:
+        known = c.constant(inputs[1])
+        repeats = [] if known is None else [int(repeat) for repeat in known]
+    if repeats and len(repeats) != rank:
         raise c.error(f"{len(repeats)} repeats for a tensor of rank {rank}")
-    if all(isinstance(repeat, int) for repeat in repeats):
-        return R.tile(x, [int(repeat) for repeat in repeats])
-    for axis, (repeat, dim) in enumerate(zip(repeats, dims, strict=True)):
-        if not isinstance(repeat, int) or repeat != 1:
-            places = c.iota(product((repeat, dim)))
-            x = c.emit(R.take(x, places, axis, mode="wrap"))
+    if repeats or not rank:
+        return R.tile(x, repeats) if rank else x
+    wanted = c.emit(R.multiply(c.astype(inputs[1], "int64"), c.shape_tensor(x)))
+    for axis, size in enumerate(c.symbols_of(wanted, rank, f"{c.hint}_sizes")):
+        x = c.emit(R.take(x, c.iota(size), axis, mode="wrap"))
     return x
 
 

@@ -12,6 +12,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.converters.axes import is_hit, spread
 from tvm_sod2.frontend.dims import ceildiv, is_same, maximum, minimum, simplify
 
 Attrs = dict[str, Any]
@@ -96,17 +97,57 @@ def _at_run_time(
     begin = clamped(starts)
     span = c.emit(R.maximum(c.emit(R.subtract(clamped(ends), begin)), zero))
     strides = [abs(step) for step in steps]
-    if any(stride != 1 for stride in strides):
-        rounded = c.emit(R.add(span, c.ints([stride - 1 for stride in strides])))
-        span = c.emit(R.divide(rounded, c.ints(strides)))
-    symbols = c.symbols_of(c.emit(R.concat([begin, span], 0)), 2 * count, f"{c.hint}_range")
+    end = c.emit(R.add(begin, span))
+    # Begins and ends, not lengths: the kernel of a slice takes each as one plain symbol.
+    symbols = c.symbols_of(c.emit(R.concat([begin, end], 0)), 2 * count, f"{c.hint}_range")
     for axis, step in zip(axes, steps, strict=True):
         x = c.emit(R.flip(x, axis)) if step < 0 else x
-    ranges = [
-        (first, simplify(first + length * stride))
-        for first, length, stride in zip(symbols[:count], symbols[count:], strides, strict=True)
-    ]
+    ranges = list(zip(symbols[:count], symbols[count:], strict=True))
     return _strided(c, x, axes, ranges, strides)
+
+
+def _slice_count(c: Context, *vectors: Expr | None) -> int | None:
+    """Return how many axes are sliced, None if that is not known."""
+    dims = [c.dims(vector)[0] for vector in vectors if vector is not None]
+    return next((dim for dim in dims if isinstance(dim, int)), None)
+
+
+def _by_taking(
+    c: Context, x: Expr, starts: Expr, ends: Expr, axes: Expr | None, steps: Expr | None
+) -> Expr:
+    """Slice where axes or steps are run-time values: along every axis, indices are computed."""
+    rank = c.rank(x)
+    sizes, none = c.shape_tensor(x), c.ints([0] * rank)
+    if axes is None:
+        # The first axes, however many there are.
+        axes = c.iota(c.dims(starts)[0])
+    step = c.ints([1] * rank)
+    if steps is not None:
+        step = spread(c, axes, steps, step)
+    forward = c.emit(R.greater(step, c.ints(0)))
+    hit = is_hit(c, axes, rank)
+    last = c.emit(R.subtract(sizes, c.ints(1)))
+
+    def clamped(given: Expr, low: list[int]) -> Expr:
+        index = spread(c, axes, given, none)
+        negative = c.emit(R.less(index, c.ints(0)))
+        index = c.emit(R.where(negative, c.emit(R.add(index, sizes)), index))
+        high = c.emit(R.where(forward, sizes, last))
+        bottom = c.emit(R.where(forward, c.ints([0] * rank), c.ints(low)))
+        return c.emit(R.minimum(c.emit(R.maximum(index, bottom)), high))
+
+    begin = c.emit(R.where(hit, clamped(starts, [0] * rank), none))
+    end = c.emit(R.where(hit, clamped(ends, [-1] * rank), sizes))
+    # ceil((end - begin) / step) for either sign of the step.
+    span = c.emit(R.subtract(begin, end))
+    count = c.emit(R.negative(c.emit(R.floor_divide(span, step))))
+    count = c.emit(R.maximum(count, c.ints(0)))
+    lengths = c.symbols_of(count, rank, f"{c.hint}_lengths")
+    for axis, length in enumerate(lengths):
+        first, stride = (c.take(value, c.ints([axis])) for value in (begin, step))
+        places = c.emit(R.add(c.emit(R.multiply(c.iota(length), stride)), first))
+        x = c.take(x, places, axis)
+    return x
 
 
 def _slice(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
@@ -116,12 +157,16 @@ def _slice(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         axes = attrs.get("axes") or list(range(len(starts)))
         return _known(c, x, starts, ends, [c.axis(a, rank) for a in axes], [1] * len(axes))
     starts, ends, axes, steps = (*inputs[1:], None, None)[:4]
-    count = c.vector_length(starts, "starts")
+    count = _slice_count(c, starts, ends, axes, steps)
+    if count is None:
+        return _by_taking(c, x, starts, ends, axes, steps)
+    if any(value is not None and c.constant(value) is None for value in (axes, steps)):
+        return _by_taking(c, x, starts, ends, axes, steps)
     if axes is None:
         places = list(range(count))
     else:
-        places = [c.axis(int(a), rank) for a in c.require_constant(axes, "axes")]
-    strides = [1] * count if steps is None else c.require_constant(steps, "steps").tolist()
+        places = [c.axis(int(a), rank) for a in c.constant(axes)]
+    strides = [1] * count if steps is None else c.constant(steps).tolist()
     if 0 in strides:
         raise c.error("a step of 0 never ends")
     first, last = c.constant(starts), c.constant(ends)
@@ -130,13 +175,25 @@ def _slice(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return _at_run_time(c, x, starts, ends, places, strides)
 
 
+def _parts(c: Context, given: Expr, count: int) -> list[Dim]:
+    """Return the sizes of a split's parts, as differences of symbols where the run decides."""
+    array = c.constant(given)
+    if array is not None:
+        return [int(part) for part in array]
+    below = const(np.tri(count, dtype="int64"))
+    sums = c.emit(R.multiply(c.reshape(c.astype(given, "int64"), [1, count]), below))
+    edges = c.symbols_of(c.emit(R.sum(sums, [1], False)), count, f"{c.hint}_split")
+    return [high - low for low, high in pairwise([0, *edges])]
+
+
 def _split(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     x = inputs[0]
     axis = c.axis(attrs.get("axis", 0), c.rank(x))
     size, count = c.dims(x)[axis], len(c.node.output)
     given = inputs[1] if len(inputs) > 1 else None
     if given is not None:
-        parts = c.symbols_of(given, c.vector_length(given, "split"), f"{c.hint}_split")
+        # There are as many parts as outputs, known or not.
+        parts = _parts(c, given, count)
     elif "split" in attrs:
         parts = attrs["split"]
     else:

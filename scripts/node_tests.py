@@ -1,0 +1,393 @@
+"""Runs the node tests of the onnx package through the whole pipeline and counts what passes.
+
+    python scripts/node_tests.py [--symbolic] [--only REGEX] [--retry] [--markdown FILE]
+
+Only cases that ONNX Runtime passes count. Cases of one operator set are built together, several in
+one module, by two processes; a module that fails is halved until the case at fault is alone. Every
+verdict is appended to the state file as a line of JSON, so that an interrupted run goes on where it
+stopped; `--retry` runs again what had failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import re
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+GROUP = 24
+SECONDS_PER_CASE = 20
+START_SECONDS = 60
+_NEWEST_IR = 10  # ONNX Runtime refuses newer files, though it knows the operators
+_NOT_CORE = ("string", "float8", "int4", "bf", "bfloat16", "float4", "e4m3", "e5m2", "int2", "e8m0")
+_NOT_CORE_TYPES = {
+    TensorProto.STRING,
+    TensorProto.BFLOAT16,
+    *(v for k, v in TensorProto.DataType.items() if re.match(r"FLOAT[48]|U?INT[24]$", k)),
+}
+
+
+@dataclass
+class Case:
+    """One node test: the model as onnx generates it, one set of inputs and expected outputs."""
+
+    name: str
+    model: onnx.ModelProto
+    inputs: list[Any]
+    outputs: list[Any]
+    rtol: float
+    atol: float
+
+    @property
+    def core(self) -> bool:
+        """Of the default domain, no function body spelled out, of ordinary element types."""
+        if "_expanded" in self.name or any(word in self.name.lower() for word in _NOT_CORE):
+            return False
+        graph = self.model.graph
+        if any(node.domain not in ("", "ai.onnx") for node in graph.node):
+            return False
+        types = {v.type.tensor_type.elem_type for v in [*graph.input, *graph.output]}
+        return not types & _NOT_CORE_TYPES
+
+    def group_key(self) -> tuple[tuple[str, int], ...]:
+        """Cases of one key may share a model: equal operator sets."""
+        return tuple(sorted((entry.domain, entry.version) for entry in self.model.opset_import))
+
+
+def all_cases() -> dict[str, Case]:
+    """The node tests by name."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tests = collect_testcases(None)
+    return {
+        test.name: Case(
+            test.name,
+            test.model,
+            *([_array(value) for value in values] for values in test.data_sets[0]),
+            rtol=test.rtol,
+            atol=test.atol,
+        )
+        for test in tests
+        if test.model is not None and test.data_sets
+    }
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if isinstance(value, list):
+        return [_array(item) for item in value]
+    return value if value is None or isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def mismatch(case: Case, got: list[Any]) -> str:
+    """What is wrong with the outputs, "" if nothing."""
+    if len(got) != len(case.outputs):
+        return f"{len(got)} outputs instead of {len(case.outputs)}"
+    for mine, expected in zip(got, case.outputs, strict=True):
+        reason = _difference(mine, expected, case)
+        if reason:
+            return reason
+    return ""
+
+
+def _difference(mine: Any, expected: Any, case: Case) -> str:
+    if isinstance(expected, list):
+        if len(mine) != len(expected):
+            return f"a sequence of {len(mine)} instead of {len(expected)}"
+        parts = (_difference(a, b, case) for a, b in zip(mine, expected, strict=True))
+        return next(filter(None, parts), "")
+    mine = np.asarray(mine)
+    if mine.shape != expected.shape or mine.dtype != expected.dtype:
+        return f"{mine.dtype}{mine.shape} instead of {expected.dtype}{expected.shape}"
+    if expected.dtype.kind in "biufc":
+        same = np.allclose(mine, expected, case.rtol, case.atol, equal_nan=True)
+    else:
+        same = bool((mine == expected).all())
+    return "" if same else f"{mine.ravel()[:6]} instead of {expected.ravel()[:6]}"
+
+
+def passed_by_onnx_runtime(cases: dict[str, Case], cache: Path) -> set[str]:
+    """Names of the cases that ONNX Runtime passes; remembered in `cache`."""
+    import onnxruntime
+
+    if cache.exists():
+        found = json.loads(cache.read_text())
+        if found["versions"] == [onnx.__version__, onnxruntime.__version__]:
+            return set(found["passed"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    passed = []
+    for case in cases.values():
+        try:
+            model = onnx.ModelProto()
+            model.CopyFrom(case.model)
+            model.ir_version = min(model.ir_version, _NEWEST_IR)
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            names = [value.name for value in session.get_inputs()]
+            got = session.run(None, dict(zip(names, case.inputs, strict=True)))
+            if not mismatch(case, got):
+                passed.append(case.name)
+        except Exception:  # whatever it raises, the case does not count
+            continue
+    versions = [onnx.__version__, onnxruntime.__version__]
+    cache.write_text(json.dumps({"versions": versions, "passed": passed}))
+    return set(passed)
+
+
+def symbolic(case: Case) -> Case:
+    """The case with every dim above 1 of its inputs unknown."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    for value in model.graph.input:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_value > 1:
+                dim.dim_param = f"{value.name}_{axis}"
+    return Case(case.name, model, case.inputs, case.outputs, case.rtol, case.atol)
+
+
+def merged(cases: list[Case]) -> onnx.ModelProto:
+    """One model that holds all cases side by side."""
+    graph = onnx.GraphProto(name="cases")
+    functions = []
+    for number, case in enumerate(cases):
+        part = onnx.compose.add_prefix_graph(case.model.graph, f"c{number}_")
+        for value in part.input:
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param:
+                    dim.dim_param = f"c{number}_{dim.dim_param}"
+        for field in ("node", "input", "output", "initializer"):
+            getattr(graph, field).extend(getattr(part, field))
+        functions.extend(case.model.functions)
+    imports = cases[0].model.opset_import
+    return onnx.helper.make_model(graph, opset_imports=imports, functions=functions)
+
+
+def _run(cases: list[Case]) -> dict[str, list[str]]:
+    """Build the cases as one module and run it: name -> [verdict, reason]. Raises on failure."""
+    import tvm
+    from tvm import relax
+
+    import tvm_sod2
+
+    model = cases[0].model if len(cases) == 1 else merged(cases)
+    executable = tvm_sod2.build(tvm_sod2.from_onnx(model))
+    run = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    result = run(*(_given(value) for case in cases for value in case.inputs))
+    count = sum(len(case.outputs) for case in cases)
+    outputs = [result] if count == 1 else list(result)
+    verdicts = {}
+    for case in cases:
+        mine, outputs = outputs[: len(case.outputs)], outputs[len(case.outputs) :]
+        reason = mismatch(case, [_taken(value) for value in mine])
+        verdicts[case.name] = ["wrong" if reason else "passed", reason]
+    return verdicts
+
+
+def _given(value: Any) -> Any:
+    import tvm
+
+    return (
+        [_given(item) for item in value] if isinstance(value, list) else tvm.runtime.tensor(value)
+    )
+
+
+def _taken(value: Any) -> Any:
+    return value.numpy() if hasattr(value, "numpy") else [_taken(item) for item in value]
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    if len(lines) > 1 and "cannot be imported" in lines[0]:
+        text = lines[0]
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def _worker(pipe: Connection, make_symbolic: bool) -> None:
+    warnings.simplefilter("ignore")
+    cases = all_cases()
+    from tvm_sod2 import from_onnx
+    from tvm_sod2.errors import Sod2Error
+
+    pipe.send("ready")
+    while True:
+        group = [cases[name] for name in pipe.recv()]
+        if make_symbolic:
+            group = [symbolic(case) for case in group]
+        verdicts: dict[str, list[str]] = {}
+        for case in group:
+            try:
+                from_onnx(case.model)
+            except Exception as error:
+                kind = "refused" if isinstance(error, Sod2Error) else "failed"
+                verdicts[case.name] = [kind, _reason(error)]
+        group = [case for case in group if case.name not in verdicts]
+        try:
+            verdicts |= _run(group) if group else {}
+        except Sod2Error as error:
+            verdicts |= {case.name: ["refused at build", _reason(error)] for case in group}
+        except Exception as error:
+            verdicts |= {case.name: ["failed", _reason(error)] for case in group}
+        pipe.send(verdicts)
+
+
+class _Manager(threading.Thread):
+    """Feeds one process with groups; starts it anew when it dies or takes too long."""
+
+    def __init__(self, groups: list[list[str]], state: Path, make_symbolic: bool) -> None:
+        super().__init__()
+        self.groups, self.state, self.symbolic = groups, state, make_symbolic
+        self.process: Any = None
+
+    def run(self) -> None:
+        while True:
+            try:
+                group = self.groups.pop()
+            except IndexError:
+                break
+            verdicts = self._ask(group)
+            if len(group) > 1 and any(kind not in _FINAL for kind, _ in verdicts.values()):
+                verdicts = {name: found for name, found in verdicts.items() if found[0] in _FINAL}
+                left = [name for name in group if name not in verdicts]
+                half = (len(left) + 1) // 2
+                self.groups += [part for part in (left[:half], left[half:]) if part]
+            _write(self.state, verdicts)
+        if self.process is not None:
+            self.process.kill()
+
+    def _ask(self, group: list[str]) -> dict[str, list[str]]:
+        if self.process is None:
+            context = multiprocessing.get_context("spawn")
+            self.pipe, theirs = context.Pipe()
+            arguments = (theirs, self.symbolic)
+            self.process = context.Process(target=_worker, args=arguments, daemon=True)
+            self.process.start()
+            theirs.close()
+            if self.pipe.poll(START_SECONDS):
+                self.pipe.recv()
+        self.pipe.send(group)
+        try:
+            if self.pipe.poll(SECONDS_PER_CASE + 4 * len(group)):
+                answer: dict[str, list[str]] = self.pipe.recv()
+                return answer
+            verdict = ["failed", "timeout"]
+        except EOFError:
+            verdict = ["failed", "the process crashed"]
+        self.process.kill()
+        self.process = None
+        return dict.fromkeys(group, verdict)
+
+
+_FINAL = ("passed", "refused")
+_LOCK = threading.Lock()
+
+
+def _write(state: Path, verdicts: dict[str, list[str]]) -> None:
+    with _LOCK, state.open("a") as file:
+        for name, verdict in verdicts.items():
+            file.write(json.dumps([name, *verdict]) + "\n")
+
+
+def read_state(state: Path) -> dict[str, list[str]]:
+    """The verdicts so far: name -> [verdict, reason]; later lines win."""
+    if not state.exists():
+        return {}
+    lines = map(json.loads, state.read_text().splitlines())
+    return {name: [kind, reason] for name, kind, reason in lines}
+
+
+def _groups(cases: list[Case]) -> Iterator[list[str]]:
+    keys = sorted({case.group_key() for case in cases})
+    for key in keys:
+        names = [case.name for case in cases if case.group_key() == key]
+        for start in range(0, len(names), GROUP):
+            yield names[start : start + GROUP]
+
+
+def summary(cases: dict[str, Case], verdicts: dict[str, list[str]]) -> str:
+    """A table of counts, then every case that does not pass with its reason."""
+    lines = [
+        "| cases | passed | refused | wrong or failed | of |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for title, chosen in (
+        ("core", [name for name, case in cases.items() if case.core]),
+        ("all", list(cases)),
+    ):
+        known = [name for name in chosen if name in verdicts]
+        kinds = Counter(verdicts[name][0] for name in known)
+        bad = len(known) - kinds["passed"] - kinds["refused"]
+        lines.append(f"| {title} | {kinds['passed']} | {kinds['refused']} | {bad} | {len(known)} |")
+    lines += ["", "| core case | verdict | reason |", "| --- | --- | --- |"]
+    for name in sorted(cases):
+        kind, reason = verdicts.get(name, ["passed", ""])
+        if kind != "passed" and cases[name].core:
+            reason = reason.replace("|", "\\|").replace("`", "'")
+            lines.append(f"| {name} | {kind} | {reason} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--symbolic", action="store_true", help="all dims above 1 are symbols")
+    parser.add_argument("--only", default="", help="regular expression on the case's name")
+    parser.add_argument("--core", action="store_true", help="only core cases")
+    parser.add_argument("--state", type=Path, help="file of verdicts; kept between runs")
+    parser.add_argument("--retry", action="store_true", help="run again what did not pass")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--markdown", type=Path, help="write the table there too")
+    options = parser.parse_args()
+    folder = Path(tempfile.gettempdir())
+    mode = "symbolic" if options.symbolic else "known"
+    state = options.state or folder / f"tvm_sod2_node_tests_{mode}.jsonl"
+    start = time.perf_counter()
+    cases = all_cases()
+    counted = passed_by_onnx_runtime(cases, folder / "tvm_sod2_node_tests_ort.json")
+    cases = {
+        name: case
+        for name, case in sorted(cases.items())
+        if name in counted and re.search(options.only, name) and (case.core or not options.core)
+    }
+    print(
+        f"{len(cases)} cases that ONNX Runtime passes; {sum(c.core for c in cases.values())} core"
+    )
+    verdicts = read_state(state)
+    if options.retry:
+        verdicts = {name: v for name, v in verdicts.items() if v[0] == "passed"}
+    groups = list(_groups([case for name, case in cases.items() if name not in verdicts]))[::-1]
+    managers = [_Manager(groups, state, options.symbolic) for _ in range(options.processes)]
+    for manager in managers:
+        manager.start()
+    for manager in managers:
+        manager.join()
+    text = summary(cases, read_state(state))
+    print(text)
+    print(f"{time.perf_counter() - start:.0f} s")
+    if options.markdown:
+        options.markdown.write_text(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
