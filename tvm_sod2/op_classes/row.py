@@ -66,6 +66,7 @@ class Row:
     agree: dims of the arguments that this operator forces to be equal.
     refuse: why Relax's own inference is wrong about a call and what would help, None where it is
     right.
+    filled: axes of the result that cannot be empty, as a window has to fit at least once.
     """
 
     dynamism: Dynamism
@@ -75,6 +76,7 @@ class Row:
     value: ValueTransfer | None = None
     agree: Agreements | None = None
     refuse: Refusal | None = None
+    filled: Callable[[tvm.ir.Call], list[int]] | None = None
 
     @classmethod
     def unlisted(cls) -> Row:

@@ -67,6 +67,7 @@ class Constraints:
         self._stand_ins = stand_ins
         self._equal: list[tuple[Entry, Entry]] = []
         self._sizes: set[tvm_ffi.StructuralKey] = set()
+        self._recorded: set[tvm_ffi.StructuralKey] = set()
         self.found: list[Constraint] = []
         self.arms = 0
         """How many arms of control flow the sweep is in: what only an arm needs binds nobody."""
@@ -89,21 +90,33 @@ class Constraints:
         if not self.arms:
             self._record(tirx.NE(dim, as_expr(0)), message)
 
-    def not_negative(self, dims: Iterable[Entry], where: str) -> None:
-        """Require dims of `where` to be 0 or more, each that is not so for all inputs once."""
+    def large_enough(self, dims: Iterable[Entry], filled: Container[int], where: str) -> None:
+        """Require dims of `where` to be 0 or more, those of the axes `filled` 1 or more.
+
+        Each that is not so for all inputs is recorded once. Raises ShapeError where none can do.
+        """
         for axis, dim in enumerate(dims):
-            if self.arms or dim is None or isinstance(dim, int | tvm.ir.Var):
+            least = int(axis in filled)
+            if self.arms or dim is None or (isinstance(dim, tvm.ir.Var) and not least):
                 continue
-            key = tvm_ffi.StructuralKey(dim)
+            message = f"{where}: dim {axis} of its result is {_text(dim)}, expected {least} or more"
+            if isinstance(dim, int):
+                if dim < least:
+                    raise ShapeError(message)
+                continue
+            key = tvm_ffi.StructuralKey(dim - least)
             if key in self._sizes:
                 continue
             self._sizes.add(key)
-            if not self._arithmetic.not_negative(dim):
-                message = f"{where}: dim {axis} of its result is {_text(dim)}, which is negative"
-                self._record(tirx.GE(dim, as_expr(0)), message)
+            if not self._arithmetic.not_negative(self._arithmetic.subtract(dim, least)):
+                self._record(tirx.GE(dim, as_expr(least)), message)
 
     def _record(self, condition: tvm.ir.Expr, message: str) -> None:
+        key = tvm_ffi.StructuralKey(condition)
+        if key in self._recorded:
+            return
         if not any(symbol in self._run_time for symbol in symbols_of(condition)):
+            self._recorded.add(key)
             self.found.append(Constraint(condition, message))
 
     def teach(self, known: Knowledge, rank: dict[tvm.ir.Var, int]) -> bool:

@@ -231,8 +231,9 @@ class _Sweep:
             or_nac = partial(self._or_nac, maker=self.names.node(var))
             ty = refine(ty, rule.dims(typed, facts, self.arithmetic), or_nac)
         fact = fact_of_type(self._simplified(ty))
+        filled = rule.filled(typed) if rule.filled is not None else []
         for part in fact.fields or (fact,):
-            self.needs.not_negative(entries(part.dims or []), self.names.node(var))
+            self.needs.large_enough(entries(part.dims or []), filled, self.names.node(var))
         if rule.value is None:
             return fact
         return with_entries(fact, rule.value(typed, facts, self.arithmetic))

@@ -12,7 +12,14 @@ ROWS: dict[str, Row] = {
     "relax.matmul": Row(ISDOS, MANY, dims=linear.matmul, agree=linear.matmul_agreements),
     **rows(MANY, "einsum", agree=linear.einsum_agreements),
     **rows(MANY, "outer"),
-    **rows(MANY, "nn.conv1d", "nn.conv2d", "nn.conv3d", agree=linear.conv_agreements),
+    **rows(
+        MANY,
+        "nn.conv1d",
+        "nn.conv2d",
+        "nn.conv3d",
+        agree=linear.conv_agreements,
+        filled=linear.window_axes,
+    ),
     **rows(
         MANY,
         "nn.conv1d_transpose",
@@ -28,6 +35,10 @@ ROWS: dict[str, Row] = {
         "nn.max_pool1d",
         "nn.max_pool2d",
         "nn.max_pool3d",
+        filled=linear.window_axes,
+    ),
+    **rows(
+        MANY,
         "nn.adaptive_avg_pool1d",
         "nn.adaptive_avg_pool2d",
         "nn.adaptive_avg_pool3d",

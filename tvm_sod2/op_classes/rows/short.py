@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import tvm
+
 from tvm_sod2.op_classes.row import Agreements, Dynamism, Mapping, Row, ValueTransfer
 
 ISDO, ISDOS, ISVDOS, EDO = Dynamism.ISDO, Dynamism.ISDOS, Dynamism.ISVDOS, Dynamism.EDO
@@ -14,6 +18,8 @@ def rows(
     *names: str,
     value: ValueTransfer | None = None,
     agree: Agreements | None = None,
+    filled: Callable[[tvm.ir.Call], list[int]] | None = None,
 ) -> dict[str, Row]:
     """ISDOS operators of one mapping type whose shape Relax infers."""
-    return {f"relax.{name}": Row(ISDOS, mapping, value=value, agree=agree) for name in names}
+    row = Row(ISDOS, mapping, value=value, agree=agree, filled=filled)
+    return {f"relax.{name}": row for name in names}

@@ -82,6 +82,18 @@ def conv_agreements(
     return must_be(arithmetic, place(facts, 0, data), expected)
 
 
+def window_axes(call: tvm.ir.Call) -> list[int]:
+    """The spatial axes of a convolution's or pooling's result.
+
+    An input smaller than its window has no result. TVM's rounded size is 0 or less there; ONNX
+    Runtime refuses a convolution and lets a pooling window hang over the edge.
+    """
+    layout = str(call.attrs.out_layout)
+    return (
+        [axis for axis, name in enumerate(layout) if name not in "NC"] if layout.isalpha() else []
+    )
+
+
 def conv_transpose_agreements(
     call: tvm.ir.Call, facts: list[Fact], arithmetic: Arithmetic
 ) -> list[Agreement]:
