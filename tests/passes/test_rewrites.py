@@ -285,6 +285,21 @@ def test_operators_on_constants_are_computed_at_build() -> None:
     assert constants(folded)[0].tolist() == [[1, 4], [2, 5], [3, 6]]
 
 
+def test_a_constant_stretched_to_a_run_time_size_stays_an_operator() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor((3, "n"), "float32")):
+            n = T.int64()
+            with R.dataflow():
+                a = R.broadcast_to(R.const(np.ones((3, 1), "float32")), R.shape([3, n]))
+                b = R.maximum(a, x)
+                R.output(b)
+            return b
+
+    assert operators(fold_constants(Net)) == ["broadcast_to", "maximum"]
+
+
 def test_convolutions_run_channels_last_between_two_permutes() -> None:
     @I.ir_module
     class Net:

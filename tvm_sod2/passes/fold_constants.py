@@ -8,11 +8,12 @@ movement and arithmetic operators, for which NumPy is exact and at hand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from tvm_sod2.passes.mutate import map_functions
 
@@ -37,6 +38,20 @@ _FOLDS: dict[str, _Fold] = {
     "relax.sqrt": lambda _call, x: np.sqrt(x),
     "relax.negative": lambda _call, x: -x,
 }
+
+
+MAX_ELEMENTS = 1 << 22
+"""A result larger than this stays an operator, not to bloat the library."""
+
+
+def _fits(ty: tvm.ir.Type) -> bool:
+    """Whether a result has constant dims and is not too large to be kept."""
+    if not isinstance(ty, relax.TensorType) or ty.shape is None:
+        return False
+    dims = list(ty.shape.values)
+    if not all(isinstance(dim, tirx.IntImm) for dim in dims):
+        return False
+    return math.prod(map(int, dims)) <= MAX_ELEMENTS
 
 
 def constant_array(expr: tvm.ir.Expr) -> np.ndarray | None:
@@ -83,5 +98,7 @@ class _Folder(relax.PyExprMutator):
         if any(array is None for array in arrays):
             return None
         typed = self.builder_.normalize(value)
+        if not _fits(typed.ty):
+            return None
         result = np.ascontiguousarray(fold(typed, *arrays))
         return relax.const(result, str(typed.ty.dtype))
