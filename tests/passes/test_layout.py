@@ -1,0 +1,30 @@
+"""Convolutions run channels-last between two transposes."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+from tvm.script import ir as I
+from tvm.script import relax as R
+
+from tests.passes.rewriting import SCALE, WEIGHT, operators
+from tvm_sod2.passes.cancel_permutes import cancel_permutes
+from tvm_sod2.passes.layout import layout_passes
+
+
+def test_convolutions_run_channels_last_between_two_permutes() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 3, "h", "w"), "float32")):
+            with R.dataflow():
+                a = R.nn.conv2d(x, R.const(WEIGHT), padding=1)
+                b = R.nn.relu(R.add(a, R.const(SCALE)))
+                c = R.nn.max_pool2d(b, pool_size=[2, 2], strides=[2, 2])
+                R.output(c)
+            return c
+
+    converted = tvm.transform.Sequential([*layout_passes(), cancel_permutes])(Net)
+    relax.analysis.well_formed(converted)
+    expected = ["permute_dims", "conv2d", "add", "relu", "max_pool2d", "permute_dims"]
+    assert operators(converted) == expected

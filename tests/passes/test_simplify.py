@@ -1,0 +1,80 @@
+"""Small algebra: before, after, and what is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax
+from tvm.script import ir as I
+from tvm.script import relax as R
+
+from tests.passes.rewriting import operators, rng, run
+from tvm_sod2.passes.simplify import simplify
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (lambda x: R.power(x, R.const(2.0)), ["multiply"]),
+        (lambda x: R.power(x, R.const(0.5)), ["sqrt"]),
+        (lambda x: R.power(x, R.const(3.0)), ["power"]),
+        (lambda x: R.divide(x, R.const(np.full((1,), 4, "float32"))), ["multiply"]),
+        (lambda x: R.exp(R.multiply(x, R.const(1.0))), ["exp"]),
+        (lambda x: R.exp(R.add(R.const(np.zeros((1, 1), "float32")), x)), ["exp"]),
+        (lambda x: R.exp(R.add(x, R.const(np.zeros((1, 1, 1), "float32")))), ["add", "exp"]),
+        (lambda x: R.clip(x, 0.0, 6.0), ["maximum", "minimum"]),
+    ],
+)
+def test_small_algebra(before, after: list[str]) -> None:
+    builder = relax.BlockBuilder()
+    n, m = tvm.tirx.Var("n", "int64"), tvm.tirx.Var("m", "int64")
+    x = relax.Var("x", relax.TensorType((n, m), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            result = builder.emit_output(before(x))
+        builder.emit_func_output(result)
+    mod = builder.get()
+    simplified = simplify(mod)
+    relax.analysis.well_formed(simplified)
+    assert operators(simplified) == after
+    data = np.abs(rng.normal(size=(3, 4))).astype("float32")
+    np.testing.assert_allclose(run(simplified, data), run(mod, data), rtol=1e-6)
+
+
+def test_division_by_constants_at_the_ends_of_the_range() -> None:
+    """By zero it is multiplication by infinity; by a denormal it cannot be turned around."""
+
+    def divided_by(value: float) -> tvm.IRModule:
+        divisor = R.const(np.full((2,), value, "float32"))
+
+        @I.ir_module
+        class Net:
+            @R.function
+            def main(x: R.Tensor(("n", 2), "float32")):
+                with R.dataflow():
+                    a = R.divide(x, divisor)
+                    R.output(a)
+                return a
+
+        return simplify(Net)
+
+    assert operators(divided_by(1e-45)) == ["divide"]
+    x = np.array([[0.0, -0.0], [1.0, -2.0], [np.inf, np.nan]], "float32")
+    for zero in (0.0, -0.0):
+        with np.errstate(all="ignore"):
+            expected = x / np.float32(zero)
+        np.testing.assert_array_equal(run(divided_by(zero), x), expected)
+
+
+def test_an_integer_division_is_left_alone() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n",), "int32")):
+            with R.dataflow():
+                a = R.divide(x, R.const(4, "int32"))
+                R.output(a)
+            return a
+
+    assert operators(simplify(Net)) == ["divide"]
