@@ -1,0 +1,260 @@
+"""Loop and Scan, alone, nested and with If, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tvm
+from onnx import TensorProto, helper
+
+from tvm_sod2 import analyze, build, from_onnx
+from tvm_sod2.errors import ImportModelError
+
+Feed = dict[str, np.ndarray]
+KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL}
+
+
+def info(spec: str) -> onnx.ValueInfoProto:
+    """``x:f:n,3`` is a float tensor x of n rows, ``x:f:`` a scalar, ``x:f`` of no stated shape."""
+    name, kind, *shape = spec.split(":")
+    dims = None
+    if shape:
+        dims = [int(dim) if dim.isdigit() else dim for dim in shape[0].split(",") if dim]
+    return helper.make_tensor_value_info(name, KINDS[kind], dims)
+
+
+def graph(nodes: Sequence[Any], inputs: str, outputs: str, **constants: Any) -> onnx.GraphProto:
+    tensors = []
+    for name, value in constants.items():
+        array = np.asarray(value)
+        array = array.astype("float32") if array.dtype == np.float64 else array
+        tensors.append(onnx.numpy_helper.from_array(array, name))
+    values = [[info(spec) for spec in specs.split()] for specs in (inputs, outputs)]
+    return helper.make_graph(list(nodes), "graph", *values, tensors)
+
+
+def op(spec: str, **attrs: Any) -> onnx.NodeProto:
+    """``y = Add(a, b)`` as a node."""
+    outputs, call = spec.split(" = ")
+    name, inputs = call.rstrip(")").split("(")
+    names = [part.strip() for part in inputs.split(",")] if inputs else []
+    return helper.make_node(name, names, [part.strip() for part in outputs.split(",")], **attrs)
+
+
+def compiled(main: onnx.GraphProto) -> tuple[Callable[[Feed], list[np.ndarray]], Any]:
+    model = helper.make_model(main, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    vm = tvm.relax.VirtualMachine(build(from_onnx(model)), tvm.cpu())
+
+    def call(feed: Feed) -> list[np.ndarray]:
+        result = vm["main"](*map(tvm.runtime.tensor, feed.values()))
+        if isinstance(result, tvm.runtime.Tensor):
+            return [result.numpy()]
+        return [value.numpy() for value in result]
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return call, onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def check(main: onnx.GraphProto, *feeds: Feed) -> None:
+    ours, session = compiled(main)
+    for feed in feeds:
+        for got, expected in zip(ours(feed), session.run(None, feed), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def feed(**values: Any) -> Feed:
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.normal(size=value).astype("float32")
+        if isinstance(value, tuple)
+        else np.asarray(value)
+        for name, value in values.items()
+    }
+
+
+RUNNING_SUM = graph(
+    [op("t = Add(s, x)"), op("go = Identity(c)"), op("sq = Mul(t, t)")],
+    "i:i: c:b: s:f",
+    "go:b: t:f sq:f",
+)
+
+
+def test_trips_and_collected_values() -> None:
+    main = graph(
+        [op("last, all = Loop(m, c, s0)", body=RUNNING_SUM)],
+        "m:i: c:b: x:f:n,3 s0:f:n,3",
+        "last:f all:f",
+    )
+    feeds = [feed(m=np.int64(m), c=True, x=(4, 3), s0=(4, 3)) for m in (1, 2, 7, 100)]
+    check(main, *feeds)
+    ours, _ = compiled(main)
+    for none in (feed(m=np.int64(0), c=True, x=(4, 3), s0=(4, 3)),
+                 feed(m=np.int64(9), c=False, x=(4, 3), s0=(4, 3))):  # fmt: skip
+        last, collected = ours(none)
+        np.testing.assert_array_equal(last, none["s0"])
+        assert collected.shape == (0, 4, 3)
+
+
+def test_a_million_trips() -> None:
+    body = graph(
+        [op("t = Add(s, one)"), op("go = Identity(c)")], "i:i: c:b: s:i:", "go:b: t:i:", one=1
+    )
+    main = graph([op("last = Loop(m, , s0)", body=body)], "m:i: s0:i:", "last:i:")
+    ours, _ = compiled(main)
+    start = time.perf_counter()
+    (last,) = ours(feed(m=np.int64(1_000_000), s0=np.int64(5)))
+    assert last == 1_000_005
+    assert time.perf_counter() - start < 30
+
+
+def test_state_that_grows() -> None:
+    body = graph(
+        [op("t = Concat(s, x)", axis=0), op("go = Identity(c)")], "i:i: c:b: s:f", "go:b: t:f"
+    )
+    main = graph([op("last = Loop(m, , x)", body=body)], "m:i: x:f:n,2", "last:f")
+    check(main, *(feed(m=np.int64(m), x=(n, 2)) for m, n in ((0, 3), (1, 2), (5, 1), (9, 4))))
+
+
+def test_ends_by_its_condition() -> None:
+    body = graph(
+        [
+            op("t = Mul(s, two)"),
+            op("size = ReduceMax(t)", keepdims=0),
+            op("go = Less(size, bound)"),
+            op("n1 = Add(n, one)"),
+        ],
+        "i:i: c:b: s:f n:i:",
+        "go:b: t:f n1:i: size:f:",
+        two=2.0,
+        one=1,
+    )
+    main = graph(
+        [op("last, count, sizes = Loop(, , s0, zero)", body=body)],
+        "s0:f:n bound:f:",
+        "last:f count:i: sizes:f",
+        zero=0,
+    )
+    for bound in (0.0, 10.0, 1e6):
+        check(main, {"s0": np.ones(3, "float32"), "bound": np.asarray(bound, "float32")})
+
+
+def test_loops_in_loops_with_captured_values() -> None:
+    inner = graph(
+        [
+            op("a = Mul(x, s)"),
+            op("f = Cast(j)", to=TensorProto.FLOAT),
+            op("f2 = Cast(i)", to=TensorProto.FLOAT),
+            op("b = Add(a, f)"),
+            op("t = Add(b, f2)"),
+            op("go = Identity(d)"),
+        ],
+        "j:i: d:b: s:f",
+        "go:b: t:f",
+    )
+    outer = graph(
+        [
+            op("u = Loop(i, , r)", body=inner),
+            op("go2 = Identity(c)"),
+            op("mean = ReduceMean(u)", keepdims=0),
+        ],
+        "i:i: c:b: r:f",
+        "go2:b: u:f mean:f:",
+    )
+    main = graph(
+        [op("x = Sigmoid(y)"), op("last, means = Loop(m, , y)", body=outer)],
+        "m:i: y:f:n",
+        "last:f means:f",
+    )
+    check(main, *(feed(m=np.int64(m), y=(n,)) for m, n in ((1, 3), (4, 2), (6, 5))))
+
+
+def test_if_in_a_loop_and_loop_in_an_if() -> None:
+    grow = graph([op("t1 = Concat(s, x)", axis=0)], "", "t1:f")
+    keep = graph([op("t2 = Relu(s)")], "", "t2:f")
+    body = graph(
+        [
+            op("r = Mod(i, two)"),
+            op("even = Equal(r, zero)"),
+            op("t = If(even)", then_branch=grow, else_branch=keep),
+            op("go = Identity(c)"),
+        ],
+        "i:i: c:b: s:f",
+        "go:b: t:f",
+        two=2,
+        zero=0,
+    )
+    looped = graph([op("p = Loop(m, , x)", body=body)], "", "p:f")
+    plain = graph([op("q = Exp(x)")], "", "q:f")
+    main = graph(
+        [op("y = If(c0)", then_branch=looped, else_branch=plain)], "c0:b: m:i: x:f:n", "y:f"
+    )
+    check(main, *(feed(c0=c, m=np.int64(m), x=(n,)) for c, m, n in
+                  ((True, 5, 3), (False, 5, 3), (True, 0, 2), (True, 1, 4))))  # fmt: skip
+
+
+SCAN_BODY = graph([op("t = Add(s, x)"), op("y = Mul(t, z)")], "s:f:k x:f:k z:f:k", "t:f:k y:f:k")
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {},
+        {"scan_input_directions": [1, 0], "scan_output_directions": [1]},
+        {"scan_input_axes": [0, 1], "scan_output_axes": [1]},
+        {"scan_input_axes": [-2, -1], "scan_output_axes": [-1], "scan_input_directions": [0, 1]},
+    ],
+)
+def test_scan(attrs: dict[str, list[int]]) -> None:
+    along = attrs.get("scan_input_axes", [0, 0])
+    dims = ["n,k" if axis in (0, -2) else "k,n" for axis in along]
+    main = graph(
+        [op("last, ys = Scan(s0, x, z)", body=SCAN_BODY, num_scan_inputs=2, **attrs)],
+        f"s0:f:k x:f:{dims[0]} z:f:{dims[1]}",
+        "last:f ys:f",
+    )
+    shape = {"n,k": lambda n, k: (n, k), "k,n": lambda n, k: (k, n)}
+    check(main, *(feed(s0=(k,), x=shape[dims[0]](n, k), z=shape[dims[1]](n, k))
+                  for n, k in ((1, 3), (6, 2), (17, 5))))  # fmt: skip
+
+
+def test_dead_arms_do_not_run() -> None:
+    """The arm that is not taken would be a loop of 2**40 trips."""
+    body = graph(
+        [op("t = Add(s, one)"), op("go = Identity(c)")], "i:i: c:b: s:f:", "go:b: t:f:", one=1.0
+    )
+    slow = graph([op("a = Loop(huge, , x)", body=body)], "", "a:f:", huge=2**40)
+    fast = graph([op("b = Neg(x)")], "", "b:f:")
+    main = graph([op("y = If(c)", then_branch=slow, else_branch=fast)], "c:b: x:f:", "y:f:")
+    ours, _ = compiled(main)
+    (y,) = ours({"c": np.asarray(False), "x": np.asarray(3, "float32")})
+    assert y == -3
+
+
+def test_a_rank_that_grows_is_refused() -> None:
+    body = graph(
+        [op("t = Unsqueeze(s, zero)"), op("go = Identity(c)")],
+        "i:i: c:b: s:f",
+        "go:b: t:f",
+        zero=[0],
+    )
+    main = graph([op("last = Loop(m, , x)", body=body)], "m:i: x:f:n", "last:f")
+    model = helper.make_model(main, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(ImportModelError, match="of rank 1 before a turn and float32 of rank 2"):
+        from_onnx(model)
+
+
+def test_reports_name_what_a_loop_leaves_open() -> None:
+    main = graph(
+        [op("last, all = Loop(m, , s0)", body=RUNNING_SUM)],
+        "m:i: x:f:n,3 s0:f:n,3",
+        "last:f all:f",
+    )
+    model = helper.make_model(main, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    assert "Loop" in str(analyze(from_onnx(model)))
