@@ -1,7 +1,7 @@
 """Broadcasting whose dims nobody can prove equal is decided at run time.
 
     z: Tensor(ndim=1) = add(x: (n,), y: (m,))
-->  d = max(n, m) * min(n, m, 1)                     # n or m, whichever is not 1; also where one is 0
+->  d = max(n, m) * min(n, m, 1)                     # n or m: whichever is not 1
     _ = R.match_cast(R.shape([(n - 1) * (m - 1) * (n - m)]), R.Shape([0]))
     z: Tensor((d,)) = add(stretch(x, d), stretch(y, d))
 
@@ -18,7 +18,6 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 from tvm.relax import Expr
-from tvm.relax import op as R
 
 from tvm_sod2.op_classes import Mapping, row
 

@@ -36,8 +36,8 @@ def _kernel(c: Context, weight: Expr, attrs: Attrs) -> list[int]:
     return list(kernel)
 
 
-def _conv(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
-    x, weight, bias = (*inputs, None)[:3]
+def convolve(c: Context, x: Expr, weight: Expr, attrs: Attrs) -> Expr:
+    """Emit the convolution that a node's attributes describe, without a bias."""
     w = window(c, x, _kernel(c, weight, attrs), attrs, 0.0)
     spatial = len(w.kernel)
     y = _CONV[spatial](
@@ -50,7 +50,12 @@ def _conv(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         data_layout="NC" + _AXES[spatial],
         kernel_layout="OI" + _AXES[spatial],
     )
-    return add_channel_bias(c, c.emit(y), bias)
+    return c.emit(y)
+
+
+def _conv(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x, weight, bias = (*inputs, None)[:3]
+    return add_channel_bias(c, convolve(c, x, weight, attrs), bias)
 
 
 def _conv_transpose(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:

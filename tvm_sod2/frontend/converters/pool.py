@@ -74,9 +74,32 @@ def _global_max(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return R.max(inputs[0], _spatial_axes(c, inputs[0]), True)
 
 
+def _lp_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    """(sum of |x| ** p over the window) ** (1 / p)"""
+    x, p = inputs[0], float(attrs.get("p", 2))
+    powers = _powers(c, x, p)
+    w = window(c, powers, attrs["kernel_shape"], attrs, 0.0)
+    ceil_mode = bool(attrs.get("ceil_mode"))
+    mean = _emit_pool(c, _AVG, w.x, w, ceil_mode=ceil_mode, count_include_pad=True)
+    total = c.emit(R.multiply(mean, c.scalar(float(np.prod(w.kernel)), x)))
+    return R.power(total, c.scalar(1 / p, x))
+
+
+def _powers(c: Context, x: Expr, p: float) -> Expr:
+    return c.emit(R.power(c.emit(R.abs(x)), c.scalar(p, x)))
+
+
+def _global_lp(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x, p = inputs[0], float(attrs.get("p", 2))
+    total = c.emit(R.sum(_powers(c, x, p), _spatial_axes(c, x), True))
+    return R.power(total, c.scalar(1 / p, x))
+
+
 CONVERTERS: dict[str, Converter] = {
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_average,
+    "GlobalLpPool": _global_lp,
     "GlobalMaxPool": _global_max,
+    "LpPool": _lp_pool,
     "MaxPool": _max_pool,
 }
