@@ -6,8 +6,10 @@ from tvm_sod2.frontend.context import Converter
 from tvm_sod2.frontend.converters import (
     activation,
     arithmetic,
+    contrib,
     control,
     conv,
+    fourier,
     gather,
     logic,
     loops,
@@ -31,8 +33,10 @@ CONVERTERS: dict[str, Converter] = {
     for family in (
         activation,
         arithmetic,
+        contrib,
         control,
         conv,
+        fourier,
         gather,
         logic,
         loops,

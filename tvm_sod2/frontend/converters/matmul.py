@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import numpy as np
@@ -86,10 +87,31 @@ def _gemm(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return c.broadcast(R.add, y, bias)
 
 
+def _without_ellipsis(c: Context, equation: str, ranks: list[int]) -> str:
+    """Return the equation with letters in the place of each ellipsis, aligned to the right."""
+    terms, arrow, result = equation.partition("->")
+    unused = [letter for letter in string.ascii_letters if letter not in equation]
+    hidden = [
+        rank - len(term.replace("...", "")) if "..." in term else 0
+        for term, rank in zip(terms.split(","), ranks, strict=True)
+    ]
+    if min(hidden) < 0 or max(hidden) > len(unused):
+        raise c.error(f"{equation!r} does not fit operands of rank {ranks}")
+    names = "".join(unused[: max(hidden)])
+    given = [
+        term.replace("...", names[len(names) - count :])
+        for term, count in zip(terms.split(","), hidden, strict=True)
+    ]
+    if not arrow:
+        letters = terms.replace(",", "").replace("...", "")
+        result = "..." + "".join(sorted(x for x in set(letters) if letters.count(x) == 1))
+    return f"{','.join(given)}->{result.replace('...', names)}"
+
+
 def _einsum(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     equation = attrs["equation"].replace(" ", "")
     if "..." in equation:
-        raise c.error(f"the ellipsis in {equation!r} cannot be imported; write the axes out")
+        equation = _without_ellipsis(c, equation, [c.rank(x) for x in inputs])
     if "->" not in equation:
         letters = equation.replace(",", "")
         result = "".join(sorted(x for x in set(letters) if letters.count(x) == 1))

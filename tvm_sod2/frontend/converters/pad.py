@@ -70,8 +70,8 @@ def _cropped(c: Context, x: Expr, before: list[Dim], after: list[Dim]) -> Expr:
 def _source_index(c: Context, mode: str, x: Expr, axis: int, before: Dim, after: Dim) -> Expr:
     """Return for each position of the padded axis the position in ``x`` that it repeats."""
     size = c.dims(x)[axis]
-    place = c.emit(R.subtract(c.iota(before + size + after), _number(c, before)))
-    count = _number(c, size)
+    place = c.emit(R.subtract(c.iota(before + size + after), dim_tensor(c, before)))
+    count = dim_tensor(c, size)
     last = c.emit(R.subtract(count, c.ints(1)))
     if mode == "edge":
         return c.emit(R.minimum(c.emit(R.maximum(place, c.ints(0))), last))
@@ -83,7 +83,7 @@ def _source_index(c: Context, mode: str, x: Expr, axis: int, before: Dim, after:
     return c.emit(R.minimum(phase, c.emit(R.subtract(period, phase))))
 
 
-def _number(c: Context, dim: Dim) -> Expr:
+def dim_tensor(c: Context, dim: Dim) -> Expr:
     """Return a dim as an int64 tensor that broadcasts."""
     if isinstance(dim, int):
         return c.ints(dim)
