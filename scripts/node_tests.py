@@ -80,9 +80,10 @@ def all_cases() -> dict[str, Case]:
         test.name: Case(
             test.name,
             test.model,
-            *([_array(value) for value in values] for values in test.data_sets[0]),
-            rtol=test.rtol,
-            atol=test.atol,
+            [_array(value) for value in test.data_sets[0][0]],
+            [_array(value) for value in test.data_sets[0][1]],
+            test.rtol,
+            test.atol,
         )
         for test in tests
         if test.model is not None and test.data_sets

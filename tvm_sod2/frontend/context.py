@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from tvm import relax, tirx
 from tvm.relax import Expr
@@ -227,7 +228,7 @@ class Context:
         """Return a 0-d constant with the dtype of ``like``."""
         return const(number, self.dtype(like))
 
-    def ints(self, numbers: Sequence[int] | int) -> Expr:
+    def ints(self, numbers: npt.ArrayLike) -> Expr:
         """Return an int64 constant."""
         return const(np.asarray(numbers, "int64"))
 

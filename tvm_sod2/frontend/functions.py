@@ -62,7 +62,7 @@ def _define(model: onnx.ModelProto, supported: set[str]) -> list[FunctionProto]:
     types = {value.name: value.type for value in [*graph.input, *graph.value_info, *graph.output]}
     for tensor in graph.initializer:
         types[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
-    functions = []
+    functions: list[FunctionProto] = []
     for node, schema in _undefined(model, supported):
         body = _body(node, schema, opset, types)
         if body is None:

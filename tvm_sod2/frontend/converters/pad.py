@@ -109,7 +109,7 @@ def _pad(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         pads = c.symbols_of(_spread_pads(c, inputs[1], given, rank), 2 * rank, f"{c.hint}_pads")
     elif len(inputs) > 1:
         if given is not None:
-            axes = [c.axis(int(axis), rank) for axis in c.constant(given)]
+            axes = [c.axis(int(axis), rank) for axis in c.require_constant(given, "axes")]
         pads = c.symbols_of(inputs[1], 2 * len(axes), f"{c.hint}_pads")
     else:
         pads = attrs["pads" if c.opset > 1 else "paddings"]

@@ -165,8 +165,8 @@ def _slice(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     if axes is None:
         places = list(range(count))
     else:
-        places = [c.axis(int(a), rank) for a in c.constant(axes)]
-    strides = [1] * count if steps is None else c.constant(steps).tolist()
+        places = [c.axis(int(a), rank) for a in c.require_constant(axes, "axes")]
+    strides = [1] * count if steps is None else c.require_constant(steps, "steps").tolist()
     if 0 in strides:
         raise c.error("a step of 0 never ends")
     first, last = c.constant(starts), c.constant(ends)
