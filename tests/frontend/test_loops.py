@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +103,42 @@ def test_trips_and_collected_values() -> None:
         last, collected = ours(none)
         np.testing.assert_array_equal(last, none["s0"])
         assert collected.shape == (0, 4, 3)
+
+
+def test_large_states_that_change_places() -> None:
+    """Large state is overwritten in place: no result may be a view of what is overwritten."""
+    body = graph(
+        [
+            op("p = Identity(b)"),
+            op("q = Mul(a, one)"),
+            op("r = Add(c3, a)"),
+            op("go = Identity(c)"),
+            op("seen = Identity(a)"),
+            op("flat = Reshape(b, shape)"),
+        ],
+        "i:i: c:b: a:f b:f c3:f",
+        "go:b: p:f q:f r:f seen:f flat:f",
+        one=1.0,
+        shape=[-1],
+    )
+    main = graph(
+        [op("a, b, c, all, flats = Loop(m, , a0, b0, c0)", body=body)],
+        "m:i: a0:f:n,k b0:f:n,k c0:f:n,k",
+        "a:f b:f c:f all:f flats:f",
+    )
+    shape = (3, 5)
+    feeds = [feed(m=np.int64(m), a0=shape, b0=shape, c0=shape) for m in (1, 2, 5, 8)]
+    for given in feeds:
+        given["b0"] = given["b0"] + 1
+    check(main, *feeds)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account")
+def test_a_thousand_trips_hold_three_copies_of_the_state() -> None:
+    """10 MB of state; the test's own copies are the input's and the result's."""
+    command = [sys.executable, str(Path(__file__).with_name("loop_state.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert int(done.stdout) < (3 + 2) * 10e6 + 5e6
 
 
 def test_a_million_trips() -> None:

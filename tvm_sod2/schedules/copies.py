@@ -1,0 +1,53 @@
+"""Copies that no pass looks into: for state that is kept in one place and overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.ir import Expr
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.kernel import Code, i64
+
+
+def copy_kernel(rank: int, dtype: str) -> tirx.PrimFunc:
+    """(source, target): all elements, whatever the dims."""
+    source, target = (_buffer(name, rank, dtype) for name in ("source", "target"))
+    return _kernel([source, target], source, target)
+
+
+def overwrite_kernel(rank: int, dtype: str, after: Sequence[tuple[int, str]]) -> tirx.PrimFunc:
+    """(target, source, operands that are not read): for `call_tir_inplace` on the first.
+
+    after: rank and dtype of the further operands. They make the call wait for what computes them,
+    and so for everything that still reads the target.
+    """
+    target, source = (_buffer(name, rank, dtype) for name in ("target", "source"))
+    waited = [_buffer(f"after_{i}", *kind) for i, kind in enumerate(after)]
+    return _kernel([target, source, *waited], source, target)
+
+
+def _buffer(name: str, rank: int, dtype: str) -> Any:
+    dims = [tirx.Var(f"{name}_{axis}", "int64") for axis in range(rank)]
+    return tirx.decl_buffer(dims, dtype, name, layout=None)
+
+
+def _kernel(params: list[Any], source: Any, target: Any) -> tirx.PrimFunc:
+    code = Code()
+    _copy(code, source, target, [])
+    func = tirx.PrimFunc(params, code.body())
+    return func.with_attrs({"tirx.is_scheduled": True, "sod2.kernel": "copy"})
+
+
+def _copy(code: Code, source: Any, target: Any, at: list[Expr]) -> None:
+    axis = len(at)
+    if axis == len(source.shape):
+        index = at or []
+        code.store(target, source[tuple(index)] if index else source[()], *index)
+        return
+    outermost = axis == 0 and len(source.shape) > 1
+    kind = ForKind.PARALLEL if outermost else ForKind.SERIAL
+    with code.loop(i64(source.shape[axis]), f"i{axis}", kind) as i:
+        _copy(code, source, target, [*at, i])
