@@ -256,7 +256,8 @@ class Context:
             return [int(number) for number in array.reshape(-1)]
         base = name or self.hint
         symbols = [self.module.symbols.fresh(f"{base}_s{i}") for i in range(length)]
-        shape = self.emit(relax.op.tensor_to_shape(self.astype(vector, "int64")))
+        vector = self.equate(self.astype(vector, "int64"), [length])
+        shape = self.emit(relax.op.tensor_to_shape(vector))
         hint = identifier(f"{base}_shape")
         self._record(self.bb.match_cast(shape, relax.ShapeType(symbols), hint), "")
         return list(symbols)

@@ -224,3 +224,41 @@ def unique(dtype: str, in_order: bool) -> PrimFunc:
                 F[j] = P[j]
 
     return unique_slices
+
+
+def determinant(dtype: str) -> PrimFunc:
+    """Determinants of (batch, n, n) matrices by elimination with pivots."""
+
+    @T.prim_func(private=True)
+    def det(x: T.handle, y: T.handle, scratch: T.handle):
+        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True})
+        a, n = T.int64(), T.int64()
+        X = T.match_buffer(x, (a, n, n), dtype)
+        Y = T.match_buffer(y, (a,), dtype)
+        S = T.match_buffer(scratch, (a, n, n), dtype)
+        for i in T.parallel(a):
+            best = T.alloc_buffer((1,), "int64", scope="local")
+            swap = T.alloc_buffer((1,), dtype, scope="local")
+            for j, k in T.grid(n, n):
+                S[i, j, k] = X[i, j, k]
+            Y[i] = tirx.const(1, dtype)
+            for p in T.serial(n):
+                best[0] = p
+                for j in T.serial(n):
+                    if j > p and tirx.abs(S[i, j, p]) > tirx.abs(S[i, best[0], p]):
+                        best[0] = j
+                if best[0] != p:
+                    Y[i] = tirx.const(0, dtype) - Y[i]
+                    for k in T.serial(n):
+                        swap[0] = S[i, p, k]
+                        S[i, p, k] = S[i, best[0], k]
+                        S[i, best[0], k] = swap[0]
+                Y[i] = Y[i] * S[i, p, p]
+                if S[i, p, p] != tirx.const(0, dtype):
+                    for j in T.serial(n):
+                        if j > p:
+                            swap[0] = S[i, j, p] / S[i, p, p]
+                            for k in T.serial(n):
+                                S[i, j, k] = S[i, j, k] - swap[0] * S[i, p, k]
+
+    return det

@@ -55,17 +55,22 @@ def _gather_elements(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return R.gather_elements(x, _from_front(c, indices, x, [axis]), axis)
 
 
-def _depth(c: Context, indices: Expr, what: str) -> int:
+def _depth(c: Context, x: Expr, indices: Expr, batch: int) -> int:
     depth = c.dims(indices)[-1]
     if not isinstance(depth, int):
-        raise c.error(f"the last dim of its {what!r} has to be known; it decides the rank")
+        rank = c.result_rank()
+        if rank is not None:
+            # rank = rank of indices - 1 + what the indices leave of x, batch axes counted once.
+            return c.rank(indices) - 1 + c.rank(x) - batch - rank
+        raise c.error("the last dim of its 'indices' has to be known; it decides the rank")
     return depth
 
 
 def _gather_nd(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, indices = inputs
     batch = attrs.get("batch_dims", 0)
-    depth = _depth(c, indices, "indices")
+    depth = _depth(c, x, indices, batch)
+    indices = c.equate(indices, [*c.dims(indices)[:-1], depth])
     indices = _from_front(c, indices, x, list(range(batch, batch + depth)))
     dims = c.dims(indices)[:-1] + c.dims(x)[batch + depth :]
     return c.emit(R.gather_nd(x, indices, batch), dims)

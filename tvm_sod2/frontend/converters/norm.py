@@ -16,11 +16,13 @@ Attrs = dict[str, Any]
 Inputs = list[Any]
 
 
-def _batch_norm(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+def _batch_norm(c: Context, inputs: Inputs, attrs: Attrs) -> Expr | list[Expr]:
     x, scale, bias, mean, variance = inputs
-    if attrs.get("training_mode") or not attrs.get("spatial", 1):
-        raise c.error("only inference over channels can be imported (training_mode=0, spatial=1)")
+    if not attrs.get("spatial", 1):
+        raise c.error("normalisation of each element (spatial=0) cannot be imported")
     epsilon = attrs.get("epsilon", 1e-5)
+    if attrs.get("training_mode"):
+        return _batch_norm_training(c, inputs, epsilon, attrs.get("momentum", 0.9))
     channel = [1, -1, *[1] * (c.rank(x) - 2)] if c.rank(x) > 1 else [-1]
     arrays = [c.constant(value) for value in (scale, bias, mean, variance)]
     if all(array is not None for array in arrays):
@@ -35,6 +37,19 @@ def _batch_norm(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     scale, bias, mean, variance = (c.reshape(value, shape) for value in inputs[1:])
     centred = c.broadcast(R.subtract, x, mean)
     return _scaled(c, centred, c.astype(variance, c.dtype(x)), epsilon, scale, bias)
+
+
+def _batch_norm_training(c: Context, inputs: Inputs, epsilon: float, momentum: float) -> list[Expr]:
+    """Normalise by the batch's own statistics, and move the running ones towards them."""
+    x, scale, bias, *running = inputs
+    channel = [1, *c.dims(scale), *[1] * (c.rank(x) - 2)]
+    mean, centred, variance = _moments(c, x, [i for i in range(c.rank(x)) if i != 1])
+    y = _scaled(c, centred, variance, epsilon, c.reshape(scale, channel), c.reshape(bias, channel))
+    moved = []
+    for old, new in zip(running, (mean, variance), strict=True):
+        here = c.emit(R.multiply(c.reshape(new, c.dims(old)), c.scalar(1 - momentum, old)))
+        moved.append(c.emit(R.add(c.emit(R.multiply(old, c.scalar(momentum, old))), here)))
+    return [y, *moved]
 
 
 def _scaled(

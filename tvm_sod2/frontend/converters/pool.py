@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, te, tirx
 from tvm.relax import Expr
 from tvm.relax import op as R
 
 from tvm_sod2.frontend.context import Context, Converter
+from tvm_sod2.frontend.converters.kernels import emit_te
 from tvm_sod2.frontend.converters.pad import pad_constant
 from tvm_sod2.frontend.converters.windows import Window, window
+from tvm_sod2.frontend.dims import product
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -40,10 +42,66 @@ def _lowest(dtype: str) -> float:
     return -np.inf if "float" in dtype else np.iinfo(dtype).min
 
 
-def _max_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+def _max_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr | list[Expr]:
     x = inputs[0]
     w = window(c, x, attrs["kernel_shape"], attrs, _lowest(c.dtype(x)))
-    return _emit_pool(c, _MAX, w.x, w, ceil_mode=bool(attrs.get("ceil_mode")))
+    y = _emit_pool(c, _MAX, w.x, w, ceil_mode=bool(attrs.get("ceil_mode")))
+    if len(c.node.output) < 2 or not c.node.output[1]:
+        return y
+    if w.explicit is not None:
+        raise c.error("the positions of the largest elements need known pads; give them as pads")
+    return [y, _positions(c, x, y, w, bool(attrs.get("storage_order")))]
+
+
+def _positions(c: Context, x: Expr, y: Expr, w: Window, columns_first: bool) -> Expr:
+    """Return where in the flattened input each window's first largest element is."""
+    spatial = len(w.kernel)
+    none = tirx.max_value("int64")
+
+    def compute(data: te.Tensor, best: te.Tensor) -> te.Tensor:
+        taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(w.kernel)]
+        sizes = data.shape[2:]
+
+        def element(n: Any, channel: Any, *index: Any) -> Any:
+            at = [
+                i * w.strides[d] + taps[d] * w.dilations[d] - w.pads[d] for d, i in enumerate(index)
+            ]
+            inside = [tirx.all(p >= 0, p < size) for p, size in zip(at, sizes, strict=True)]
+            flat = n * data.shape[1] + channel
+            order = range(spatial)
+            for size in sizes:
+                flat = flat * size
+            inner: Any = tirx.const(0, "int64")
+            for d in reversed(order) if columns_first else order:
+                inner = inner * sizes[d] + at[d]
+            hit = tirx.if_then_else(
+                tirx.all(*inside), data(n, channel, *at) == best(n, channel, *index), False
+            )
+            return te.min(tirx.if_then_else(hit, flat + inner, none), axis=taps)
+
+        return te.compute(best.shape, element, name="positions")
+
+    return emit_te(c, compute, x, y)
+
+
+def _max_unpool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    """Put each element back where MaxPool found it, among zeros."""
+    x, places, shape = (*inputs, None)[:3]
+    spatial = c.rank(x) - 2
+    kernel, pads = attrs["kernel_shape"], attrs.get("pads") or [0] * (2 * spatial)
+    strides = attrs.get("strides") or [1] * spatial
+    dims = c.dims(x)
+    size = [
+        (dim - 1) * strides[i] - pads[i] - pads[spatial + i] + kernel[i]
+        for i, dim in enumerate(dims[2:])
+    ]
+    if shape is not None:
+        # Positions count in the smaller result, so another size would need them moved.
+        raise c.error("output_shape cannot be imported; leave it out")
+    whole = [*dims[:2], *size]
+    zeros = c.emit(R.full(relax.ShapeExpr([product(whole)]), c.scalar(0, x)))
+    flat, where = (c.reshape(value, [product(dims)]) for value in (x, places))
+    return c.reshape(c.emit(R.scatter_elements(zeros, where, flat, 0), [product(whole)]), whole)
 
 
 def _average_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
@@ -102,4 +160,5 @@ CONVERTERS: dict[str, Converter] = {
     "GlobalMaxPool": _global_max,
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
+    "MaxUnpool": _max_unpool,
 }

@@ -128,11 +128,24 @@ def _by_sizes(c: Context, x: Expr, sizes: Expr, places: list[int], policy: str) 
     if policy == "stretch":
         return [Axis(a, dims[a], size, None) for a, size in zip(places, new, strict=True)]
     if not all(isinstance(dim, int) for dim in [*new, *(dims[a] for a in places)]):
-        raise c.error(f"keep_aspect_ratio_policy={policy!r} needs known dims")
+        return _keep_aspect(c, x, sizes, places, policy)
     choose = min if policy == "not_larger" else max
     scale = choose(size / dims[a] for a, size in zip(places, new, strict=True))
     # Half a pixel up, as the reference rounds.
     return [Axis(a, dims[a], int(np.floor(dims[a] * scale + 0.5)), scale) for a in places]
+
+
+def _keep_aspect(c: Context, x: Expr, sizes: Expr, places: list[int], policy: str) -> list[Axis]:
+    """One scale for all axes, the smallest or largest that the wanted sizes allow."""
+    dims = c.dims(x)
+    old = c.astype(c.take(c.shape_tensor(x), c.ints(places)), "float32")
+    scales = c.emit(R.divide(c.astype(sizes, "float32"), old))
+    scale = c.emit((R.min if policy == "not_larger" else R.max)(scales, [0], True))
+    # Half a pixel up, as the reference rounds.
+    half = const(0.5, "float32")
+    wanted = c.emit(R.floor(c.emit(R.add(c.emit(R.multiply(old, scale)), half))))
+    new = c.symbols_of(c.astype(wanted, "int64"), len(places), f"{c.hint}_kept")
+    return [Axis(a, dims[a], size, scale) for a, size in zip(places, new, strict=True)]
 
 
 def _crop(c: Context, axes: list[Axis], places: list[int], roi: Expr | None) -> None:

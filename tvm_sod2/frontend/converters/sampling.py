@@ -7,8 +7,9 @@ from functools import reduce
 from itertools import product
 from typing import Any
 
-from tvm import te, tirx
+from tvm import relax, te, tirx
 from tvm.relax import Expr
+from tvm.relax import op as R
 
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.converters.kernels import emit_te
@@ -229,9 +230,32 @@ def _col2im(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return emit_te(c, compute, x)
 
 
+def _tensor_scatter(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    """A cache with an update written along an axis, per batch from its own position on."""
+    past, update, start = (*inputs, None)[:3]
+    axis = c.axis(attrs.get("axis", -2), c.rank(past))
+    circular = attrs.get("mode", "linear") == "circular"
+    if start is None:
+        start = c.emit(R.full(relax.ShapeExpr([c.dims(past)[0]]), c.ints(0)))
+
+    def compute(old: te.Tensor, new: te.Tensor, begin: te.Tensor) -> te.Tensor:
+        def element(*index: Any) -> Any:
+            place = index[axis] - begin(index[0])
+            if circular:
+                place = tirx.floormod(place, old.shape[axis])
+            there = [place if i == axis else at for i, at in enumerate(index)]
+            written = tirx.all(place >= 0, place < new.shape[axis])
+            return tirx.if_then_else(written, new(*there), old(*index))
+
+        return te.compute(old.shape, element, name="tensor_scatter")
+
+    return emit_te(c, compute, past, update, c.astype(start, "int64"))
+
+
 CONVERTERS: dict[str, Converter] = {
     "BitCast": _bit_cast,
     "Col2Im": _col2im,
     "GridSample": _grid_sample,
     "ReverseSequence": _reverse_sequence,
+    "TensorScatter": _tensor_scatter,
 }

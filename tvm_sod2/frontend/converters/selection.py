@@ -1,4 +1,4 @@
-"""Operators whose result is as large as the data decides, and sorting."""
+"""Operators whose result is as large as the data decides, sorting, and determinants."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.converters.kernels import emit_kernel
 from tvm_sod2.frontend.dims import product
+from tvm_sod2.schedules.sequential import determinant
 from tvm_sod2.schedules.suppression import suppress
 
 Attrs = dict[str, Any]
@@ -97,8 +98,18 @@ def _suppression(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return c.emit(R.strided_slice(padded, [0], [0], [found], [1], assume_inbound=True))
 
 
+def _determinant(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    x = inputs[0]
+    batch, size = c.dims(x)[:-2], c.dims(x)[-1]
+    x = c.reshape(c.equate(x, [*batch, size, size]), [product(batch), size, size])
+    dtype = c.dtype(x)
+    out = [TensorType([product(batch)], dtype), TensorType(c.dims(x), dtype)]
+    return c.reshape(emit_kernel(c, determinant(dtype), [x], out)[0], batch)
+
+
 CONVERTERS: dict[str, Converter] = {
     "Compress": _compress,
+    "Det": _determinant,
     "NonMaxSuppression": _suppression,
     "NonZero": _nonzero,
     "TopK": _top_k,

@@ -9,8 +9,8 @@ from tvm.relax import Expr
 from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
-from tvm_sod2.frontend.context import Context, Converter, Dim
-from tvm_sod2.frontend.converters.pad import pad_constant
+from tvm_sod2.frontend.context import Context, Converter
+from tvm_sod2.frontend.dims import product
 from tvm_sod2.frontend.dtypes import relax_dtype
 
 Attrs = dict[str, Any]
@@ -42,20 +42,12 @@ def _cosine_window(*weights: float) -> Converter:
 def _lrn(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     """x / (bias + alpha / size * sum of squares over neighbouring channels) ** beta"""
     x, size = inputs[0], attrs["size"]
-    before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
-    outer = [0] * (c.rank(x) - 2)
-    square = c.emit(R.multiply(x, x))
-    low: list[Dim] = [0, before, *outer]
-    high: list[Dim] = [0, after, *outer]
-    padded = pad_constant(c, square, low, high, c.scalar(0, x))
-    channels = c.dims(x)[1]
-    total: Expr | None = None
-    for shift in range(size):
-        part = c.emit(
-            R.strided_slice(padded, [1], [shift], [shift + channels], [1], assume_inbound=True)
-        )
-        total = part if total is None else c.emit(R.add(total, part))
-    scaled = c.emit(R.multiply(total, c.scalar(attrs.get("alpha", 1e-4) / size, x)))
+    dims = c.dims(x)
+    # The mean over a window of channels, zeros counted, is the sum over its size.
+    rows = c.reshape(c.emit(R.multiply(x, x)), [dims[0], 1, dims[1], product(dims[2:])])
+    pads = [(size - 1) // 2, 0, size - 1 - (size - 1) // 2, 0]
+    mean = c.emit(R.nn.avg_pool2d(rows, [size, 1], padding=pads, count_include_pad=True))
+    scaled = c.emit(R.multiply(c.reshape(mean, dims), c.scalar(attrs.get("alpha", 1e-4), x)))
     base = c.emit(R.add(scaled, c.scalar(attrs.get("bias", 1.0), x)))
     return R.divide(x, c.emit(R.power(base, c.scalar(attrs.get("beta", 0.75), x))))
 
