@@ -252,7 +252,42 @@ def _tensor_scatter(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return emit_te(c, compute, past, update, c.astype(start, "int64"))
 
 
+def _affine_grid(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    """Positions in [-1, 1] of every element of an image, last axis first, moved by theta."""
+    theta = inputs[0]
+    spatial = c.dims(theta)[1]
+    if not isinstance(spatial, int):
+        raise c.error("how many spatial axes it has must be known: the second dim of theta")
+    align = bool(attrs.get("align_corners", 0))
+    size = c.symbols_of(inputs[1], spatial + 2, f"{c.hint}_size")
+
+    def compute(matrix: te.Tensor) -> te.Tensor:
+        dtype = matrix.dtype
+        one, two = tirx.const(1, dtype), tirx.const(2, dtype)
+        dims = [tirx.const(n, "int64") if isinstance(n, int) else n for n in size]
+
+        def place(at: Any, count: Any) -> Any:
+            at, count = tirx.Cast(dtype, at), tirx.Cast(dtype, count)
+            if align:
+                return at * two / tirx.max(count - one, one) - one
+            return (at * two + one) / count - one
+
+        def element(n: Any, *index: Any) -> Any:
+            *position, row = index
+            moved = matrix(n, row, tirx.const(spatial, "int64"))
+            for axis, (at, count) in enumerate(zip(position, dims[2:], strict=True)):
+                column = tirx.const(spatial - 1 - axis, "int64")
+                moved = moved + matrix(n, row, column) * place(at, count)
+            return moved
+
+        shape = (matrix.shape[0], *dims[2:], tirx.const(spatial, "int64"))
+        return te.compute(shape, element, name="affine_grid")
+
+    return emit_te(c, compute, theta)
+
+
 CONVERTERS: dict[str, Converter] = {
+    "AffineGrid": _affine_grid,
     "BitCast": _bit_cast,
     "Col2Im": _col2im,
     "GridSample": _grid_sample,

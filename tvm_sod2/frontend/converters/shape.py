@@ -174,8 +174,7 @@ def _squeeze_ones(c: Context, x: Expr) -> Expr:
 
 def _unsqueeze(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x = inputs[0]
-    axes = _axes(c, inputs, attrs)
-    given = _given(inputs)
+    axes, given = _axes(c, inputs, attrs), _given(inputs)
     if axes is None and given is not None:
         count = _count(c, given)
         rank = c.result_rank() if count is None else c.rank(x) + count
