@@ -25,7 +25,12 @@ from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Dim
 from tvm_sod2.frontend.dims import is_same
 from tvm_sod2.frontend.loop_function import Step, block, symbols_in
-from tvm_sod2.schedules.copies import copy_kernel, overwrite_kernel
+from tvm_sod2.schedules.copies import (
+    copy_kernel,
+    empty_kernel,
+    overwrite_kernel,
+    slice_kernel,
+)
 
 _DEPTH = 62  # 2**62 trips are more than any loop makes
 
@@ -43,13 +48,19 @@ class Turn:
 
 
 def loop(
-    c: Context, run: Run, limit: Expr | None, starts: Expr | None, state: Sequence[Expr]
+    c: Context,
+    run: Run,
+    limit: Expr | None,
+    starts: Expr | None,
+    state: Sequence[Expr],
+    turns: Dim | None = None,
 ) -> tuple[list[Expr], list[Expr]]:
     """Emit a loop: the state after it, and what its turns gave, stacked along a new first axis.
 
     limit: largest number of turns, an int64 scalar; starts: a bool scalar; None: no bound, always.
+    turns: the limit as a dim, where it is one.
     """
-    return _Loop(c, run, limit, starts, list(state)).emit()
+    return _Loop(c, run, limit, starts, list(state), turns).emit()
 
 
 @dataclass
@@ -59,10 +70,13 @@ class _Loop:
     limit: Expr | None
     starts: Expr | None
     state: list[Expr]
+    turns: Dim | None
+    trips: Dim | None = None  # where they are known before the loop, unless a condition ends it
 
     def emit(self) -> tuple[list[Expr], list[Expr]]:
+        c, states = self.c, len(self.state)
+        self.trips = self._trips() if len(c.node.output) > states else None
         step = self._step()
-        c = self.c
         depth, first = c.ints(self._depth()), c.ints(0)
         begins = self._begins(first)
         certain = None if begins is None else c.constant(begins)
@@ -72,11 +86,18 @@ class _Loop:
             taken = block(c, lambda: step.call(depth, first, self.state))
             idle = block(c, lambda: [first, const(False), *self.state, *step.nothing()])
             results = step.unpack(c.bb.emit(relax.If(begins, taken, idle)))
-        return results[2 : 2 + len(self.state)], results[2 + len(self.state) :]
+        return results[2 : 2 + states], results[2 + states :]
 
     def _depth(self) -> int:
         trips = None if self.limit is None else self.c.constant(self.limit)
         return _DEPTH if trips is None else max(0, (max(int(trips), 1) - 1).bit_length())
+
+    def _trips(self) -> Dim | None:
+        """How many turns there will be, where a dim says it and no condition ends the loop."""
+        known = None if self.limit is None else self.c.constant(self.limit)
+        if self.starts is not None:
+            return None  # a symbol from a tensor would not outlive ConvertLayout
+        return self.turns if known is None else max(0, int(known))
 
     def _begins(self, first: Expr) -> Expr | None:
         return self._both(self.starts, self._below(first))
@@ -131,13 +152,40 @@ class _Loop:
             if not own & symbols_in([value]) and _is_large(c, value)
         ]
         fields = self._fields(params[1], made)
+        buffers = self._buffers(made)
+        collected = [2 + len(made.state) + i for i in range(len(made.collected))]
+        for at, buffer, value in zip(collected, buffers, made.collected, strict=False):
+            fields[at] = self._written(buffer, value, params[1])
         if kept:
-            fields = self._kept_in_place(fields, kept, params[2:])
+            shared = range(2, collected[0] if buffers else len(fields))
+            fields = self._kept_in_place(fields, kept, params[2:], shared)
         result = c.bb.emit(relax.Tuple(fields))
         body = relax.SeqExpr([c.bb._end_block()], result)
         self.state = [copied(c, v) if i in kept else v for i, v in enumerate(self.state)]
-        lists = [[], [], *dims, *([None, *c.dims(v)] for v in made.collected)]
-        return Step(c, params, body, fields, lists, own)
+        self.state += [unwritten(c, buffer.ty) for buffer in buffers]
+        stacks = [[self.trips if buffers else None, *c.dims(v)] for v in made.collected]
+        return Step(c, [*params, *buffers], body, fields, [[], [], *dims, *stacks], own)
+
+    def _buffers(self, made: Turn) -> list[relax.Var]:
+        """Parameters for what is collected, where all its dims are known before the loop."""
+        c = self.c
+        ends = None if made.goes_on is None else c.constant(made.goes_on)
+        if self.trips is None or (made.goes_on is not None and (ends is None or not ends.item())):
+            return []
+        known = symbols_in([*c.visible.values(), *self.state])
+        if not symbols_in(made.collected) <= known:
+            return []
+        return [
+            relax.Var(f"all_{i}", relax.TensorType([self.trips, *c.dims(value)], c.dtype(value)))
+            for i, value in enumerate(made.collected)
+        ]
+
+    def _written(self, buffer: relax.Var, value: Expr, number: Expr) -> Expr:
+        """The buffer with the value as its slice `number`."""
+        c = self.c
+        gvar = c.bb.add_func(slice_kernel(c.rank(value), c.dtype(value)), "write_slice")
+        arguments = relax.Tuple([buffer, value, number])
+        return c.emit(relax.op.call_tir_inplace(gvar, arguments, [0], [buffer.ty]))
 
     def _fields(self, number: Expr, made: Turn) -> list[Expr]:
         c = self.c
@@ -147,7 +195,7 @@ class _Loop:
         return [after, const(True) if goes_on is None else goes_on, *made.state, *stacked]
 
     def _kept_in_place(
-        self, fields: list[Expr], kept: list[int], params: list[relax.Var]
+        self, fields: list[Expr], kept: list[int], params: list[relax.Var], shared: range
     ) -> list[Expr]:
         """The results of a turn with large states written over those before, which are ours.
 
@@ -156,13 +204,15 @@ class _Loop:
         """
         c = self.c
         fields = list(fields)
-        for i in range(2, len(fields)):
+        for i in shared:
             if i - 2 not in kept or len(kept) > 1:
                 fields[i] = copied(c, fields[i])
         given = list(fields)
         for i in kept:
             new, old = given[2 + i], params[i]
-            others = [field for field in given if not field.same_as(new) and not c.constant(field)]
+            others = [
+                field for field in given if not field.same_as(new) and c.constant(field) is None
+            ]
             kinds = [(c.rank(other), c.dtype(other)) for other in others]
             gvar = c.bb.add_func(overwrite_kernel(c.rank(old), c.dtype(old), kinds), "overwrite")
             arguments = relax.Tuple([old, c.equate(new, c.dims(old)), *others])
@@ -204,3 +254,9 @@ def copied(c: Context, value: Expr) -> Expr:
     """A tensor of its own, whatever passes find out about `value`."""
     gvar = c.bb.add_func(copy_kernel(c.rank(value), c.dtype(value)), "copy")
     return c.emit(relax.call_tir(gvar, relax.Tuple([value]), value.ty))
+
+
+def unwritten(c: Context, ty: relax.TensorType) -> Expr:
+    """A tensor of its own that holds nothing yet."""
+    gvar = c.bb.add_func(empty_kernel(len(ty.shape.values), str(ty.dtype)), "unwritten")
+    return c.emit(relax.call_tir(gvar, relax.Tuple([]), ty))

@@ -29,6 +29,20 @@ def overwrite_kernel(rank: int, dtype: str, after: Sequence[tuple[int, str]]) ->
     return _kernel([target, source, *waited], source, target)
 
 
+def slice_kernel(rank: int, dtype: str) -> tirx.PrimFunc:
+    """(all, slice, number): for `call_tir_inplace` on the first, whose slice is written."""
+    whole, source = _buffer("all", rank + 1, dtype), _buffer("slice", rank, dtype)
+    number = tirx.decl_buffer([], "int64", "number", layout=None)
+    code = Code()
+    _copy(code, source, whole, [], [number[()]])
+    return _finished([whole, source, number], code)
+
+
+def empty_kernel(rank: int, dtype: str) -> tirx.PrimFunc:
+    """(target): writes nothing."""
+    return _finished([_buffer("target", rank, dtype)], Code())
+
+
 def _buffer(name: str, rank: int, dtype: str) -> Any:
     dims = [tirx.Var(f"{name}_{axis}", "int64") for axis in range(rank)]
     return tirx.decl_buffer(dims, dtype, name, layout=None)
@@ -36,18 +50,21 @@ def _buffer(name: str, rank: int, dtype: str) -> Any:
 
 def _kernel(params: list[Any], source: Any, target: Any) -> tirx.PrimFunc:
     code = Code()
-    _copy(code, source, target, [])
+    _copy(code, source, target, [], [])
+    return _finished(params, code)
+
+
+def _finished(params: list[Any], code: Code) -> tirx.PrimFunc:
     func = tirx.PrimFunc(params, code.body())
     return func.with_attrs({"tirx.is_scheduled": True, "sod2.kernel": "copy"})
 
 
-def _copy(code: Code, source: Any, target: Any, at: list[Expr]) -> None:
+def _copy(code: Code, source: Any, target: Any, at: list[Expr], before: list[Expr]) -> None:
     axis = len(at)
     if axis == len(source.shape):
-        index = at or []
-        code.store(target, source[tuple(index)] if index else source[()], *index)
+        code.store(target, source[tuple(at)], *before, *at)
         return
     outermost = axis == 0 and len(source.shape) > 1
     kind = ForKind.PARALLEL if outermost else ForKind.SERIAL
     with code.loop(i64(source.shape[axis]), f"i{axis}", kind) as i:
-        _copy(code, source, target, [*at, i])
+        _copy(code, source, target, [*at, i], before)

@@ -68,7 +68,7 @@ def _scan(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
         results = c.import_arm(body, dict(zip(names, [*values, *slices], strict=True)))
         return Turn(None, results[: len(values)], results[len(values) :])
 
-    state, collected = loop(c, run, limit, None, state)
+    state, collected = loop(c, run, limit, None, state, turns)
     targets = _given(attrs, "scan_output_axes", outputs)
     reversed_outputs = _given(attrs, "scan_output_directions", outputs)
     for i, (value, axis, back) in enumerate(zip(collected, targets, reversed_outputs, strict=True)):
