@@ -52,9 +52,70 @@ def _lrn(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return R.divide(x, c.emit(R.power(base, c.scalar(attrs.get("beta", 0.75), x))))
 
 
+def _mel(c: Context, value: Expr) -> Expr:
+    """2595 log10(1 + f / 700)"""
+    ratio = c.emit(R.divide(c.astype(c.reshape(value, []), "float32"), const(700.0, "float32")))
+    return c.emit(
+        R.multiply(
+            c.emit(R.log(c.emit(R.add(ratio, const(1.0, "float32"))))),
+            const(2595 / math.log(10), "float32"),
+        )
+    )
+
+
+def _mel_weights(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+    """Triangles over the bins of a spectrum, evenly spaced in mel: shape (bins, bands)."""
+    bands, length, rate, lower, upper = inputs
+    count = c.symbols_of(c.astype(c.reshape(bands, [1]), "int64"), 1, f"{c.hint}_bands")[0]
+    whole = c.astype(c.reshape(length, [1]), "int64")
+    half = c.emit(R.add(c.emit(R.floor_divide(whole, c.ints([2]))), c.ints([1])))
+    bins = c.symbols_of(half, 1, f"{c.hint}_bins")[0]
+    low, high = _mel(c, lower), _mel(c, upper)
+    bands_f = c.astype(c.reshape(bands, []), "float32")
+    one = const(1.0, "float32")
+    step = c.emit(
+        R.divide(c.emit(R.subtract(high, low)), c.emit(R.add(bands_f, const(2.0, "float32"))))
+    )
+    whole_f = c.astype(c.emit(R.add(c.reshape(whole, []), c.ints(1))), "float32")
+    scale = c.emit(R.divide(whole_f, c.astype(c.reshape(rate, []), "float32")))
+
+    def edge(shift: int) -> Expr:
+        """The bin of the band's left corner, peak or right corner (shift 0, 1, 2)."""
+        place = c.emit(R.add(c.iota(count, "float32"), const(float(shift), "float32")))
+        mel = c.emit(R.add(c.emit(R.multiply(place, step)), low))
+        power = c.emit(R.multiply(mel, const(math.log(10) / 2595, "float32")))
+        hertz = c.emit(R.multiply(c.emit(R.subtract(c.emit(R.exp(power)), one)), _f700()))
+        return c.reshape(c.emit(R.floor(c.emit(R.multiply(hertz, scale)))), [1, count])
+
+    left, peak, right = (edge(shift) for shift in range(3))
+    bin_ = c.reshape(c.iota(bins, "float32"), [bins, 1])
+    zero = const(0.0, "float32")
+
+    def share(part: Expr, span: Expr) -> Expr:
+        return c.emit(R.divide(part, c.emit(R.maximum(span, one))))
+
+    rising = share(c.emit(R.subtract(bin_, left)), c.emit(R.subtract(peak, left)))
+    falling = share(c.emit(R.subtract(right, bin_)), c.emit(R.subtract(right, peak)))
+    sloped = c.emit(R.maximum(c.emit(R.minimum(rising, falling)), zero))
+    # A band narrower than a bin is its peak alone.
+    flat = c.emit(R.equal(left, peak))
+    at_peak = c.emit(R.equal(bin_, peak))
+    first = c.emit(R.where(c.emit(R.less_equal(bin_, peak)), one, c.emit(R.maximum(falling, zero))))
+    first = c.emit(R.where(c.emit(R.less(bin_, peak)), zero, first))
+    weights = c.emit(R.where(flat, first, sloped))
+    return c.astype(
+        c.emit(R.where(at_peak, one, weights)), relax_dtype(attrs.get("output_datatype", 1))
+    )
+
+
+def _f700() -> Expr:
+    return const(700.0, "float32")
+
+
 CONVERTERS: dict[str, Converter] = {
     "BlackmanWindow": _cosine_window(0.42, 0.5, 0.08),
     "HammingWindow": _cosine_window(25 / 46, 21 / 46),
     "HannWindow": _cosine_window(0.5, 0.5),
     "LRN": _lrn,
+    "MelWeightMatrix": _mel_weights,
 }
