@@ -66,12 +66,12 @@ def _parts(c: Context, x: Expr) -> Complex:
     dims = c.dims(x)
     if dims[-1] == 1:
         return c.reshape(x, dims[:-1]), None
-    x = c.equate(x, [*dims[:-1], 2])
-    last = len(dims) - 1
-    parts = [
-        c.emit(R.strided_slice(x, [last], [i], [i + 1], [1], assume_inbound=True)) for i in range(2)
-    ]
-    return c.reshape(parts[0], dims[:-1]), c.reshape(parts[1], dims[:-1])
+    parts = [c.reshape(c.take(x, c.ints([i]), len(dims) - 1), dims[:-1]) for i in range(2)]
+    if dims[-1] != 2:
+        # One or two, as the run will have it: the second is the first again where there is one.
+        there = c.astype(c.emit(R.subtract(dim_tensor(c, dims[-1]), c.ints(1))), c.dtype(x))
+        parts[1] = c.emit(R.multiply(parts[1], there))
+    return parts[0], parts[1]
 
 
 def _joined(c: Context, x: Complex) -> Expr:

@@ -183,7 +183,8 @@ def _bit_cast(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 def _col2im(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     """Add the columns' blocks up where they came from: the inverse of cutting windows."""
     x, image, block = inputs
-    spatial = c.dims(image)[0]
+    spatial, rank = c.dims(image)[0], c.result_rank()
+    spatial = rank - 2 if rank is not None else spatial
     if not isinstance(spatial, int):
         raise c.error("how many spatial axes its image has must be known")
     known = c.constant(block)
@@ -255,7 +256,8 @@ def _tensor_scatter(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 def _affine_grid(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     """Positions in [-1, 1] of every element of an image, last axis first, moved by theta."""
     theta = inputs[0]
-    spatial = c.dims(theta)[1]
+    spatial, rank = c.dims(theta)[1], c.result_rank()
+    spatial = rank - 2 if rank is not None else spatial
     if not isinstance(spatial, int):
         raise c.error("how many spatial axes it has must be known: the second dim of theta")
     align = bool(attrs.get("align_corners", 0))
