@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tvm
+import tvm_ffi
 from tvm import relax
 from tvm.script import ir as I
 from tvm.script import relax as R
+from tvm.script import tirx as T
 
 from tests.passes.rewriting import SCALE, WEIGHT, operators
 from tvm_sod2.passes.cancel_permutes import cancel_permutes
-from tvm_sod2.passes.layout import layout_passes
+from tvm_sod2.passes.layout import convert_layout, layout_passes
 
 
 def test_convolutions_run_channels_last_between_two_permutes() -> None:
@@ -28,3 +30,24 @@ def test_convolutions_run_channels_last_between_two_permutes() -> None:
     relax.analysis.well_formed(converted)
     expected = ["permute_dims", "conv2d", "add", "relu", "max_pool2d", "permute_dims"]
     assert operators(converted) == expected
+
+
+def test_a_branch_behind_a_symbol_survives() -> None:
+    """TVM's ConvertLayout loses an If whose type names a symbol of a match_cast."""
+
+    @I.ir_module
+    class Module:
+        @R.function
+        def main(x: R.Tensor(("n",), "float32"), c: R.Tensor((), "bool")):
+            m = T.int64()
+            y = R.match_cast(R.unique(x), R.Tensor((m,), "float32"))
+            if c:
+                z = R.exp(y)
+            else:
+                z = R.negative(y)
+            w = R.negative(z)
+            return w
+
+    converted = convert_layout(Module)
+    relax.analysis.well_formed(converted)
+    assert tvm_ffi.structural_equal(converted, Module)

@@ -60,6 +60,9 @@ def loop(
     limit: largest number of turns, an int64 scalar; starts: a bool scalar; None: no bound, always.
     turns: the limit as a dim, where it is one.
     """
+    certain = None if starts is None else c.constant(starts)
+    if certain is not None and certain.item():
+        starts = None
     return _Loop(c, run, limit, starts, list(state), turns).emit()
 
 
@@ -93,11 +96,17 @@ class _Loop:
         return _DEPTH if trips is None else max(0, (max(int(trips), 1) - 1).bit_length())
 
     def _trips(self) -> Dim | None:
-        """How many turns there will be, where a dim says it and no condition ends the loop."""
-        known = None if self.limit is None else self.c.constant(self.limit)
+        """How many turns there are if no condition ends the loop; None where there is no limit."""
+        c = self.c
+        if self.limit is None:
+            return None
+        known = c.constant(self.limit)
+        if self.starts is None and (known is not None or self.turns is not None):
+            return self.turns if known is None else max(0, int(known))
+        trips = c.emit(R.maximum(self.limit, c.ints(0)))
         if self.starts is not None:
-            return None  # a symbol from a tensor would not outlive ConvertLayout
-        return self.turns if known is None else max(0, int(known))
+            trips = c.emit(R.where(self.starts, trips, c.ints(0)))
+        return c.symbols_of(c.reshape(trips, [1]), 1)[0]
 
     def _begins(self, first: Expr) -> Expr | None:
         return self._both(self.starts, self._below(first))

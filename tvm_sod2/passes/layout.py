@@ -21,7 +21,37 @@ _DESIRED = {
 def layout_passes() -> list[tvm.transform.Pass]:
     """Convert convolutions to NHWC; the transposes of weights are computed at build."""
     return [
-        relax.transform.ConvertLayout(_DESIRED),
+        convert_layout,
         fold_constants,
         inline_leaves,
     ]
+
+
+@tvm.transform.module_pass(opt_level=0, name="ConvertLayoutOfConvolutions")
+def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """TVM's ConvertLayout on the functions that convolve.
+
+    It loses the variable of an If whose type names a symbol that a match_cast binds, so functions
+    that need no conversion, such as those that drive loops, are kept from it.
+    """
+    convolving = {
+        gvar: func
+        for gvar, func in mod.functions_items()
+        if isinstance(func, relax.Function) and _convolves(func)
+    }
+    converted = relax.transform.ConvertLayout(_DESIRED)(tvm.IRModule(convolving))
+    result = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
+    for gvar in convolving:
+        result.update_func(gvar, converted[gvar])
+    return result
+
+
+def _convolves(func: relax.Function) -> bool:
+    found = False
+
+    def visit(expr: tvm.ir.Expr) -> None:
+        nonlocal found
+        found |= isinstance(expr, relax.Call) and getattr(expr.op, "name", "") in _DESIRED
+
+    relax.analysis.post_order_visit(func, visit)
+    return found
