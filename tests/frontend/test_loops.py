@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import tvm
+from node_cases import all_cases, mismatch, symbolic
 from onnx import TensorProto, helper
 
 from tvm_sod2 import analyze, build, from_onnx
@@ -261,6 +262,14 @@ def test_scan(attrs: dict[str, list[int]]) -> None:
     shape = {"n,k": lambda n, k: (n, k), "k,n": lambda n, k: (k, n)}
     check(main, *(feed(s0=(k,), x=shape[dims[0]](n, k), z=shape[dims[1]](n, k))
                   for n, k in ((1, 3), (6, 2), (17, 5))))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["test_loop11", "test_scan9_sum", "test_scan9_multi_state"])
+def test_node_tests_of_onnx(name: str) -> None:
+    case = symbolic(next(case for case in all_cases() if case.name == name))
+    vm = tvm.relax.VirtualMachine(build(from_onnx(case.model)), tvm.cpu())
+    results = vm["main"](*map(tvm.runtime.tensor, map(np.asarray, case.inputs)))
+    assert not mismatch(case, [value.numpy() for value in results])
 
 
 def test_dead_arms_do_not_run() -> None:
