@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from test_loops import compiled, graph, op
+from loop_graphs import compiled, graph, op
 
 TRIPS, SIZE = 1000, 2_500_000
 
