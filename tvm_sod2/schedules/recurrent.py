@@ -11,62 +11,16 @@ Source: the equations of ONNX's operators LSTM, GRU and RNN.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
 from tvm.tirx import ForKind
 
-from tvm_sod2.schedules import math
 from tvm_sod2.schedules.kernel import Code, f32, i64, ramp, splat
+from tvm_sod2.schedules.recurrent_cell import Cell, Value
 
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _LANES = 16
 _SUMS = 8  # accumulators in flight: they hide the latency of FMA
-
-Value = Any  # a float32 TIR expression
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation by ONNX's name, with its two constants."""
-
-    name: str
-    alpha: float
-    beta: float
-
-    def __call__(self, x: Value) -> Value:
-        return ACTIVATIONS[self.name](x, f32(self.alpha), f32(self.beta))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a recurrent kernel is made for.
-
-    reverse: for each direction, whether it walks backwards. activations: for each direction, those
-    of ONNX's f, g and h. clip: bound of what enters an activation. lengths: whether each row has
-    its own number of steps. sequence: whether the states of all steps are wanted.
-    """
-
-    kind: str
-    hidden: int
-    reverse: tuple[bool, ...]
-    activations: tuple[tuple[Activation, ...], ...]
-    clip: float | None = None
-    linear_before_reset: bool = False
-    input_forget: bool = False
-    peepholes: bool = False
-    lengths: bool = False
-    sequence: bool = True
-
-    @property
-    def gates(self) -> int:
-        return GATES[self.kind]
-
-    @property
-    def scratch(self) -> int:
-        """Floats of scratch for each row and direction: two states, and what GRU keeps aside."""
-        return self.hidden * (4 if self.kind == "GRU" else 2)
 
 
 def recurrent_kernel(cell: Cell) -> tirx.PrimFunc:
@@ -338,24 +292,3 @@ class _Step:
         if self.cell.sequence:
             kept = writer._state(self.direction, self.row, new, column)
             self.code.store(writer.y, kept, self.time, self.direction, self.row, column)
-
-
-def _softplus(x: Value, _alpha: Value, _beta: Value) -> Value:
-    # log(1 + e^x) with the exponent kept negative.
-    size = tirx.max(x, f32(0.0) - x)
-    return tirx.max(x, f32(0.0)) + math.log(f32(1.0) + math.exp(f32(0.0) - size))
-
-
-ACTIVATIONS: dict[str, Callable[[Value, Value, Value], Value]] = {
-    "Affine": lambda x, a, b: a * x + b,
-    "Elu": lambda x, a, b: tirx.Select(x >= f32(0.0), x, a * (math.exp(x) - f32(1.0))),
-    "HardSigmoid": lambda x, a, b: tirx.max(tirx.min(a * x + b, f32(1.0)), f32(0.0)),
-    "LeakyRelu": lambda x, a, b: tirx.Select(x >= f32(0.0), x, a * x),
-    "Relu": lambda x, a, b: tirx.max(x, f32(0.0)),
-    "ScaledTanh": lambda x, a, b: a * math.tanh(b * x),
-    "Sigmoid": lambda x, a, b: math.sigmoid(x),
-    "Softplus": _softplus,
-    "Softsign": lambda x, a, b: x / (f32(1.0) + tirx.max(x, f32(0.0) - x)),
-    "Tanh": lambda x, a, b: math.tanh(x),
-    "ThresholdedRelu": lambda x, a, b: tirx.Select(x > a, x, f32(0.0)),
-}

@@ -13,7 +13,8 @@ from tvm.relax import op as R
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.converters.matmul import matmul
-from tvm_sod2.schedules.recurrent import ACTIVATIONS, GATES, Activation, Cell, recurrent_kernel
+from tvm_sod2.schedules.recurrent import recurrent_kernel
+from tvm_sod2.schedules.recurrent_cell import ACTIVATIONS, GATES, Activation, Cell
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
