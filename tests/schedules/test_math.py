@@ -127,3 +127,13 @@ def test_other_types_stay_calls() -> None:
     x = tirx.Var("x", "float64")
     func = PrimFunc([x], tirx.Evaluate(tirx.exp(x)))
     assert tvm_ffi.structural_equal(sod2_math.vectorise_math(func), func)
+
+
+def test_nearbyint_is_exact() -> None:
+    special_values = [0.5, 1.5, 2.5, -0.5, -1.5, 0.49999997, 8388607.5, 8388608.0, 1e30]
+    ends = [-1e30, np.inf, -np.inf, np.nan, -0.0, 4194304.5, 3.7]
+    x = np.array([*special_values, *ends], np.float32)
+    x = np.concatenate([x, np.random.default_rng(0).normal(0, 1e4, 4080).astype(np.float32)])
+    found, _ = apply(loop(sod2_math.nearbyint), x)
+    np.testing.assert_array_equal(found, np.rint(x))
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(np.rint(x)))

@@ -179,8 +179,18 @@ def power(x: Expr, exponent: float) -> Expr | None:
     return lets.close(_f(1.0) / result if exponent < 0 else result)
 
 
+def nearbyint(x: Expr) -> Expr:
+    """The nearest integer, halves to even; exact. Adding 2^23 leaves no bits behind the point."""
+    lets = _Lets()
+    x = lets(x)
+    size = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
+    whole = lets(size + _f(8388608.0))
+    rounded = _with_sign(whole - _f(8388608.0), x)
+    return lets.close(tirx.Select(size < _f(8388608.0), rounded, x))
+
+
 def vectorise_math(func: PrimFunc) -> PrimFunc:
-    """Replace float32 calls of exp, log, erf, tanh, sigmoid and constant powers by polynomials.
+    """Replace float32 calls of exp, log, erf, tanh, sigmoid, rounding and constant powers.
 
     Before: ``B[i] = T.exp(A[i])``. After: ``B[i] = T.Let(...)`` of adds and multiplications.
     Functions of 16-bit floats are computed in float32, which is faster, more exact, and for some
@@ -216,6 +226,7 @@ _BUILDERS: dict[str, Callable[..., Expr | None]] = {
     "tirx.erf": erf,
     "tirx.tanh": tanh,
     "tirx.sigmoid": sigmoid,
+    "tirx.nearbyint": nearbyint,
     "tirx.pow": _constant_power,
 }
 
