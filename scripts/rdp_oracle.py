@@ -34,10 +34,13 @@ Sizes = Sequence[int]
 BATCH: Sizes = range(1, 4)
 PAGE_SIDE: Sizes = [32 * k - j for k in range(1, 8) for j in range(4)]
 """Sides whose halves of halves meet again in the detectors' upsampling."""
-PAGE = {"p2o_DynamicDimension_1": PAGE_SIDE, "p2o_DynamicDimension_2": PAGE_SIDE}
+PAGE: dict[str, Sizes | str] = {
+    "p2o_DynamicDimension_1": PAGE_SIDE,
+    "p2o_DynamicDimension_2": PAGE_SIDE,
+}
 SAMPLES: Sizes = range(1000, 20000)
 
-SIZES: dict[str, dict[str, Sizes]] = {
+SIZES: dict[str, dict[str, Sizes | str]] = {
     "ch_PP-OCRv4_det_infer": PAGE,
     "ch_PP-OCRv3_det_infer": PAGE,
     "ch_PP-OCRv4_rec_infer": {"x_d2": range(33, 81), "p2o_DynamicDimension_1": range(5, 400)},
@@ -49,15 +52,25 @@ SIZES: dict[str, dict[str, Sizes]] = {
     "kaldi_conv": {"N": SAMPLES},
     "resample_48_16": {"N": SAMPLES},
     "melspectrogram": {"samples": SAMPLES},
+    "silero_vad": {"input_d1": [288, 512, 576], "state_d1": "input_d0"},
+    "silero_vad_v5": {"input_d1": [288, 512, 576], "state_d1": "input_d0"},
     "pnet": {"M1": range(12, 120), "M2": range(12, 120)},
 }
-"""Sizes that a model takes in each dim, where they are not just small batches."""
+"""Sizes that a model takes in each dim, where they are not just small batches; or the dim that one
+equals."""
+
+
+def _sampling_rate(rng: np.random.Generator, shapes: Shapes) -> np.ndarray:
+    """Silero's arms take windows of their own length; without windows, either rate."""
+    window = shapes.get("input", ())
+    return np.array((8000 if window[1] < 512 else 16000) if window else rng.choice([8000, 16000]))
+
 
 Maker = Callable[[np.random.Generator, tuple[int, ...], Shapes], np.ndarray]
 DATA: dict[str, Maker] = {
     "bytes": lambda rng, shape, _: rng.integers(0, 257, shape),
     "waveforms_lens": lambda rng, shape, all_: rng.integers(1, all_["waveforms"][1] + 1, shape),
-    "sr": lambda rng, _shape, _all: rng.choice([8000, 16000]),
+    "sr": lambda rng, _shape, all_: _sampling_rate(rng, all_),
 }
 """Inputs that are no plain floats."""
 
@@ -159,11 +172,19 @@ def take_arms(graph: onnx.GraphProto, arrays: dict[str, np.ndarray]) -> bool:
 
 
 def draw_sizes(
-    inputs: dict[str, list[Any]], admitted: dict[str, Sizes], rng: np.random.Generator
+    inputs: dict[str, list[Any]], admitted: dict[str, Sizes | str], rng: np.random.Generator
 ) -> dict[str, int]:
     """A random size for each symbol of the input dims."""
     symbols = dict.fromkeys(d for dims in inputs.values() for d in dims if isinstance(d, str))
-    return {symbol: int(rng.choice(admitted.get(symbol, BATCH))) for symbol in symbols}
+    sizes: dict[str, int] = {}
+    ties: dict[str, str] = {}
+    for symbol in symbols:
+        choice = admitted.get(symbol, BATCH)
+        if isinstance(choice, str):
+            ties[symbol] = choice
+        else:
+            sizes[symbol] = int(rng.choice(choice))
+    return sizes | {symbol: sizes[other] for symbol, other in ties.items()}
 
 
 def draw_inputs(
