@@ -20,16 +20,13 @@ from tvm import relax, te, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.op_classes import Mapping, row
+from tvm_sod2.passes.mutate import rewrite_functions
 
 
 @tvm.transform.module_pass(opt_level=0, name="DecideBroadcasts")
 def decide_broadcasts(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Stretch the operands of elementwise operators and products that Relax gave no shape."""
-    rewriter = _Rewriter(mod)
-    for gvar, func in mod.functions_items():
-        if isinstance(func, relax.Function):
-            rewriter.builder_.update_func(gvar, rewriter.visit_expr(func))
-    return rewriter.builder_.get()
+    return rewrite_functions(mod, _Rewriter(mod))
 
 
 @relax.expr_functor.mutator

@@ -30,6 +30,7 @@ def restore_reshapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.
         if isinstance(func, tirx.PrimFunc) and func.attrs and "tirx.is_scheduled" in func.attrs
     }
     nothing = tirx.Evaluate(tirx.const(0, "int32"))
+    mod = mod.clone()  # The caller's module keeps its kernels.
     for gvar, func in scheduled.items():
         mod.update_func(gvar, tirx.PrimFunc(func.params, nothing, func.ret_type, func.attrs))
     mod = relax.transform.RewriteDataflowReshape()(mod)

@@ -17,3 +17,12 @@ def map_functions(
         if isinstance(func, relax.Function):
             result.update_func(gvar, rewrite(func))
     return result
+
+
+def rewrite_functions(mod: tvm.IRModule, mutator: relax.PyExprMutator) -> tvm.IRModule:
+    """The module with each Relax function passed through a mutator made for it, which may add
+    functions of its own."""
+    for gvar, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            mutator.builder_.update_func(gvar, mutator.visit_expr(func))
+    return mutator.builder_.get()

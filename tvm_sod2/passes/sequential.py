@@ -21,6 +21,7 @@ from tvm import relax, tirx
 from tvm.relax import Expr, TensorType
 from tvm.relax import op as R
 
+from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.schedules import sequential
 
 Lowering = Callable[[relax.BlockBuilder, Any], Expr]
@@ -29,11 +30,7 @@ Lowering = Callable[[relax.BlockBuilder, Any], Expr]
 @tvm.transform.module_pass(opt_level=0, name="LowerSequential")
 def lower_sequential(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Replace every operator in the table whose operands have symbolic dims."""
-    rewriter = _Rewriter(mod)
-    for gvar, func in mod.functions_items():
-        if isinstance(func, relax.Function):
-            rewriter.builder_.update_func(gvar, rewriter.visit_expr(func))
-    return rewriter.builder_.get()
+    return rewrite_functions(mod, _Rewriter(mod))
 
 
 @relax.expr_functor.mutator
