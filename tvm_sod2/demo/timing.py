@@ -6,20 +6,26 @@ import statistics
 import time
 from collections.abc import Callable
 
+SETTLE_SECONDS = 0.01
+"""How long a burst runs before its calls count: the other program's threads spin for a while."""
+
 
 def side_by_side(
     first: Callable[[], object], second: Callable[[], object], seconds: float = 2.0
 ) -> tuple[float, float]:
     """Median seconds of a call of each, over bursts that take turns for about ``seconds`` in all.
 
-    Taking turns gives both the same share of whatever else the machine does; the first call of a
-    burst warms the caches again and does not count.
+    Taking turns gives both the same share of whatever else the machine does. The first calls of a
+    burst warm the caches again and do not count.
     """
     times: tuple[list[float], list[float]] = ([], [])
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or not times[1]:
         for program, found in zip((first, second), times, strict=True):
+            settled = time.perf_counter() + SETTLE_SECONDS
             program()
+            while time.perf_counter() < settled:
+                program()
             for _ in range(5):
                 start = time.perf_counter()
                 program()
