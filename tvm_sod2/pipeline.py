@@ -36,6 +36,7 @@ from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.to_dataflow import to_dataflow
+from tvm_sod2.passes.widen_conv1d import widen_conv1d
 from tvm_sod2.schedules.schedule import ScheduleKernels
 from tvm_sod2.schedules.traits import Traits, host_target
 
@@ -86,7 +87,7 @@ def phases(target: Target) -> list[Phase]:
             ],
         ),
         Phase("outline", [OutlineControlFlow()]),
-        Phase("layout", [*layout_passes(), cancel_permutes]),
+        Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes]),
         Phase("fuse", [fuse, *legalize_passes()]),
         Phase("schedules", [ScheduleKernels(traits)]),
         Phase("order", [OrderForMemory()]),
