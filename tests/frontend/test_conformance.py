@@ -29,7 +29,6 @@ REFUSED = {
 
 # Where symbolic dims leave a rank or the size of a window open.
 REFUSED_SYMBOLIC = REFUSED | {
-    "test_convtranspose*": "",
     "test_gathernd*": "last dim of its 'indices'",
 }
 

@@ -24,7 +24,11 @@ def emit_kernel(
     return [c.emit(relax.TupleGetItem(result, i)) for i in range(len(types))]
 
 
-def emit_te(c: Context, compute: Callable[..., Any], *args: Expr) -> Expr:
-    """Emit a tensor expression of the arguments; schedule rules give it its loops."""
+def emit_te(c: Context, compute: Callable[..., Any], *args: Any) -> Expr:
+    """Emit a tensor expression of the arguments; schedule rules give it its loops.
+
+    Dims that occur in shapes of the tensors have to be arguments too (lists of them may be): inside
+    they have other names.
+    """
     hint = identifier(c.node.op_type.lower())
     return c.emit(c.bb.call_te(compute, *args, primfunc_name_hint=hint))

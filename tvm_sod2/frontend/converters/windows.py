@@ -23,14 +23,14 @@ class Window:
     """
 
     x: Expr
-    kernel: list[int]
+    kernel: list[Dim]
     strides: list[int]
     dilations: list[int]
     pads: list[int]
     explicit: list[Dim] | None = None
 
 
-def window(c: Context, x: Expr, kernel: list[int], attrs: dict[str, Any], fill: float) -> Window:
+def window(c: Context, x: Expr, kernel: list[Dim], attrs: dict[str, Any], fill: float) -> Window:
     """Return the window of a node; ``fill`` is what padding by auto_pad is made of."""
     spatial = c.rank(x) - 2
     if spatial not in (1, 2, 3) or len(kernel) != spatial:
@@ -62,7 +62,7 @@ def _pad_same(c: Context, w: Window, fill: float, upper: bool) -> None:
     before: list[Dim] = []
     after: list[Dim] = []
     for axis, (k, s, d) in enumerate(zip(w.kernel, w.strides, w.dilations, strict=True)):
-        size, span = c.dims(w.x)[2 + axis], (k - 1) * d + 1
+        size, span = c.dims(w.x)[2 + axis], simplify((k - 1) * d + 1)
         total = span - 1 if s == 1 else maximum((ceildiv(size, s) - 1) * s + span - size, 0)
         less = total // 2 if isinstance(total, int) else simplify(total // 2)
         more = simplify(total - less)
