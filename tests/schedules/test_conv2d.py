@@ -62,6 +62,12 @@ CONVS = {
     "depthwise_uneven": Conv((7, 3, 5, 1), strides=(1, 3), padding=(0, 2, 1, 4), groups=7),
     "depthwise_dilated": Conv((45, 3, 3, 1), padding=(2, 2, 2, 2), dilation=(2, 2), groups=45),
 }
+# Over images one pixel wide.
+UPRIGHT = {
+    "upright": Conv((40, 5, 1, 7), strides=(2, 1), padding=(2, 0, 1, 0)),
+    "upright_dilated": Conv((17, 3, 1, 6), dilation=(2, 1)),
+    "upright_grouped": Conv((8, 4, 1, 2), padding=(3, 0, 3, 0), groups=4),
+}
 IMAGES = ((1, 1, 1), (1, 3, 5), (2, 7, 13), (3, 5, 29), (1, 4, 37), (0, 4, 4))
 
 
@@ -82,6 +88,12 @@ def _cases() -> dict[str, Case]:
         cases[f"{name}_residual"] = Case(
             lambda x, r, k, conv=conv: op.add(hardswish_op(conv(x, k)), r),
             [tensor(n, h, w, conv.kernel[3] * conv.groups), tensor(n, h, w, 40)],
+            [random(*conv.kernel)],
+        )
+    for name, conv in UPRIGHT.items():
+        cases[name] = Case(
+            lambda x, r, k, conv=conv: op.nn.relu(op.add(conv(x, k), r)),
+            [tensor(n, h, 1, conv.kernel[3] * conv.groups), tensor(n, 1, 1, conv.kernel[0])],
             [random(*conv.kernel)],
         )
     conv = CONVS["same_3x3"]
@@ -112,6 +124,17 @@ def test_every_size(run: Compiled, name: str) -> None:
             close(run(name, x), relu(conv.expected(x, kernel) + bias))
             tried += 1
     assert tried >= 3
+
+
+@pytest.mark.parametrize("name", UPRIGHT)
+def test_images_one_pixel_wide(run: Compiled, name: str) -> None:
+    conv = UPRIGHT[name]
+    kernel = random(*conv.kernel)
+    assert run.choices[f"{name}_group"].startswith("conv")
+    for n, h in ((1, 5), (2, 13), (3, 37), (1, 60), (0, 7)):
+        x = random(n, h, 1, conv.kernel[3] * conv.groups)
+        r = random(n, 1, 1, conv.kernel[0])
+        close(run(name, x, r), relu(conv.expected(x, kernel) + r))
 
 
 @pytest.mark.parametrize("name", ["same_3x3", "depthwise_3x3"])

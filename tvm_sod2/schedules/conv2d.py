@@ -1,11 +1,11 @@
 """Direct convolution, channels last, constant weights; nothing is copied or padded.
 
-A tile's rows are neighbouring output pixels of one image row. For an undilated kernel the inputs of
-one kernel row are a contiguous run of KW * I floats, the next pixel's run starts stride * I further
-on: the inner loop is the GEMM's. Kernel rows outside the image are skipped by clipping the range of
-the kernel-row loop; pixels whose window crosses the left or right border are computed one by one
-with a clipped run. What is skipped is exactly what zero padding would add. In a dilated or grouped
-convolution a run ends after each tap.
+A tile's rows are neighbouring output pixels of one image row; an image one pixel wide is read as
+one pixel high. For an undilated kernel the inputs of one kernel row are a contiguous run of KW * I
+floats, the next pixel's run starts stride * I further on: the inner loop is the GEMM's. Kernel rows
+outside the image are skipped by clipping the range of the kernel-row loop; pixels whose window
+crosses the left or right border are computed one by one with a clipped run. What is skipped is
+exactly what zero padding would add. In a dilated or grouped convolution a run ends after each tap.
 """
 
 from __future__ import annotations
@@ -113,6 +113,16 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     if 0 in kernel.values():
         return Refusal("an empty kernel")
     vertical, horizontal = windows(group, kernel)
+    height, width = x.shape[1], x.shape[2]
+    batch, out_h, out_w = list(group.output.shape)[:3]
+    upright = kernel["W"] == 1 and all(_is_one(dim) for dim in (width, out_w))
+    if upright:
+        vertical, horizontal = horizontal, vertical
+        height, width, out_h, out_w = width, height, out_w, out_h
+
+    def image(line: Any, pixel: Any) -> tuple[Any, Any]:
+        return (pixel, line) if upright else (line, pixel)
+
     groups = int(attrs["groups"])
     channels = kernel["O"] // groups
     joined = horizontal.dilation == 1 and groups == 1
@@ -120,8 +130,6 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     panels = Panels(channels, shape)
     count, *sizes = panels.packed_shape(kernel["H"] * kernel["W"] * kernel["I"])
     packed = tirx.decl_buffer([count * groups, *sizes], "float32", f"{w.name}_packed")
-    height, width = x.shape[1], x.shape[2]
-    batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
     every = i64(groups * panels.count)
     with code.loop(batch * out_h * every, "t", ForKind.PARALLEL) as t, code.bank():
@@ -143,11 +151,13 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                 with code.loop(kh_count, "kh") as j:
                     kh = kh_first + j
                     ih = top + kh * i64(vertical.dilation)
-                    base = (kh * i64(kernel["W"]) + kw) * i64(kernel["I"])
+                    base = (kh * i64(horizontal.size) + kw) * i64(kernel["I"])
                     iw = left + kw * i64(horizontal.dilation)
                     registers.run(
                         length,
-                        lambda r, i: x[n, ih, iw + i64(r * horizontal.stride), channel + i],
+                        lambda r, i: x[
+                            (n, *image(ih, iw + i64(r * horizontal.stride)), channel + i)
+                        ],
                         lambda offset, size, i: packed[part, base + i, ramp(offset, size)],
                     )
 
@@ -155,9 +165,9 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                 def fill(count: int) -> None:
                     registers = Registers(code, count, vectors)
                     if joined:
-                        run(registers, i64(0), kernel["W"] * kernel["I"])
+                        run(registers, i64(0), horizontal.size * kernel["I"])
                     else:
-                        with code.loop(kernel["W"], "kw") as kw:
+                        with code.loop(horizontal.size, "kw") as kw:
                             run(registers, kw, kernel["I"])
                     done(registers)
 
@@ -175,7 +185,7 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                 code.branch([(inside, interior), (None, fill_border)])
 
             def at(r: Any) -> Sequence[Any]:
-                return n, oh, first + r
+                return n, *image(oh, first + r)
 
             start = group_at * i64(channels) + panel * i64(shape.columns)
             output = Output(group, panels, panel, pixels, at, start)
@@ -187,6 +197,10 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
         f"conv {kernel['H']}x{kernel['W']} {shape.rows}x{shape.columns}",
         {group.position(w): partial(_pack, attrs["kernel_layout"], groups, shape.columns)},
     )
+
+
+def _is_one(dim: Any) -> bool:
+    return isinstance(dim, tirx.IntImm) and dim.value == 1
 
 
 def _pack(layout: str, groups: int, columns: int, weight: np.ndarray) -> np.ndarray:
