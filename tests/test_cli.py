@@ -266,8 +266,12 @@ def test_run_a_model_with_random_inputs(capfd: pytest.CaptureFixture[str], model
     printed = capfd.readouterr().out
     for said in ("input   x  float32 2x3", "output  z  float32 2x3  min", "mean", "time", "arena"):
         assert said in printed
+    assert "GFLOP/s" not in printed
     first.rename(second)
-    assert cli.main([*map(str, argv), "--seed", "7"]) == 0
+    assert cli.main([*map(str, argv), "--seed", "7", "--profile"]) == 0
+    printed = capfd.readouterr().out
+    for said in ("GFLOP/s", "elementwise", "total", "peak: "):
+        assert said in printed
     np.testing.assert_array_equal(np.load(first), np.load(second))
 
 

@@ -69,6 +69,7 @@ def parser() -> Parser:
     run.add_argument("--output", type=Path, metavar="DIR|FILE.npz", help="where outputs go")
     run.add_argument("--threads", type=arguments.count, metavar="N", help="default: all cores")
     run.add_argument("--repeat", type=arguments.count, default=1, metavar="N", help="timed runs")
+    run.add_argument("--profile", action="store_true", help="time each kernel, over --repeat runs")
 
     inspect = commands.add_parser("inspect", help="what is known of a model before it runs")
     inspect.add_argument("model", type=Path, metavar="MODEL")
@@ -96,7 +97,7 @@ def dispatch(options: argparse.Namespace, root: Parser) -> int:
             shapes=arguments.unique(options.shape, "--shape", root),
             seed=options.seed,
         )
-        run_model(options.file, request, options.output, options.repeat)
+        run_model(options.file, request, options.output, options.repeat, options.profile)
     elif options.command == "inspect":
         from tvm_sod2.commands.inspect import inspect_model
 

@@ -4,22 +4,26 @@
 arrives, while ONNX's names can still be traced, and again once RDP has found the outputs' dims.
 :func:`emit_metadata` runs before the lowering to the VM and turns the note into a Relax function
 ``sod2_metadata`` that returns it as a string, so that a plain TVM runtime can ask the library.
+What :func:`record_kernels` notes of the kernels comes out of ``sod2_kernels`` in the same way.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from tvm_sod2.errors import Sod2Error
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.signature import Dim, Signature, Value
 
 FUNCTION = "sod2_metadata"
+KERNELS = "sod2_kernels"
 SIGNATURE_ATTR = "sod2.signature"
 ARENA_ATTR = "sod2.arena_bytes"
+KERNELS_ATTR = "sod2.kernels"
 
 
 @tvm.transform.module_pass(opt_level=0, name="RecordSignature")
@@ -37,23 +41,52 @@ def record_signature(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.
     return mod
 
 
+@tvm.transform.module_pass(opt_level=0, name="RecordKernels")
+def record_kernels(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Write what is known of each kernel into ``main``'s attribute "sod2.kernels", as JSON.
+
+    By name: ``kernel``, which emitter or rule made it, and what "sod2.work" says; of a kernel that
+    came without a note only its kind, "other". It runs when all have their schedules.
+    """
+    main = _main(mod)
+    if main is None:
+        return mod
+    notes = {}
+    for gvar, func in mod.functions.items():
+        if isinstance(func, tirx.PrimFunc):
+            attrs = func.attrs or {}
+            note = {"kind": "other", "flops": "0", "dims": []}
+            note |= json.loads(str(attrs.get("sod2.work", "{}")))
+            kernel = str(attrs.get("sod2.kernel", "")).split(";")[0]
+            notes[gvar.name_hint] = {**note, "kernel": kernel}
+    mod = mod.clone()
+    mod["main"] = main.with_attr(KERNELS_ATTR, json.dumps(notes, sort_keys=True))
+    return mod
+
+
 @tvm.transform.module_pass(opt_level=0, name="EmitMetadata")
 def emit_metadata(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Add the function ``sod2_metadata``: the recorded signature and the arena planned since.
 
     It may run at any point after the arena is planned, for it reads only attributes of ``main``;
-    a module without a record is left alone.
+    a module without a record is left alone. Kernels' notes become ``sod2_kernels``.
     """
     main = _main(mod)
     if main is None or SIGNATURE_ATTR not in (main.attrs or {}):
         return mod
     recorded = Signature.from_json(str(main.attrs[SIGNATURE_ATTR]))
     complete = replace(recorded, arena_bytes=str(main.attrs.get(ARENA_ATTR, "")))
-    body = relax.BlockBuilder().normalize(relax.SeqExpr([], tvm.ir.StringImm(complete.to_json())))
-    text = relax.Function([], body, relax.AnyType())
     mod = mod.clone()
-    mod[FUNCTION] = text.with_attr("global_symbol", FUNCTION)
+    mod[FUNCTION] = _constant(FUNCTION, complete.to_json())
+    if KERNELS_ATTR in main.attrs:
+        mod[KERNELS] = _constant(KERNELS, str(main.attrs[KERNELS_ATTR]))
     return mod
+
+
+def _constant(name: str, text: str) -> relax.Function:
+    """A function without parameters that returns a string."""
+    body = relax.BlockBuilder().normalize(relax.SeqExpr([], tvm.ir.StringImm(text)))
+    return relax.Function([], body, relax.AnyType()).with_attr("global_symbol", name)
 
 
 def describe(mod: tvm.IRModule) -> Signature:

@@ -17,7 +17,7 @@ from tvm.target import Target
 
 from tvm_sod2 import errors
 from tvm_sod2.errors import BuildError
-from tvm_sod2.metadata import emit_metadata, record_signature
+from tvm_sod2.metadata import emit_metadata, record_kernels, record_signature
 from tvm_sod2.passes.bounds import with_bounds
 from tvm_sod2.passes.broadcast import decide_broadcasts
 from tvm_sod2.passes.cancel_permutes import cancel_permutes
@@ -89,7 +89,7 @@ def phases(target: Target) -> list[Phase]:
         Phase("outline", [OutlineControlFlow()]),
         Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes]),
         Phase("fuse", [fuse, *legalize_passes()]),
-        Phase("schedules", [ScheduleKernels(traits)]),
+        Phase("schedules", [ScheduleKernels(traits), record_kernels]),
         Phase("order", [OrderForMemory()]),
         Phase("memory and lower", [*lower_to_vm(target), emit_metadata]),
     ]

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 LIBRARIES = (".so", ".dylib", ".dll")
 
 
-def run_model(path: Path, request: Request, output: Path | None, repeat: int) -> None:
+def run_model(
+    path: Path, request: Request, output: Path | None, repeat: int, profile: bool
+) -> None:
     """Run once, then ``repeat`` times against the clock, and print or write the outputs.
+
+    ``profile``: print where the time goes, too.
 
     Inputs are checked before a model is built. Raises Sod2Error on wrong inputs or files.
     """
@@ -66,8 +70,21 @@ def run_model(path: Path, request: Request, output: Path | None, repeat: int) ->
 
         print(f"arena   {arena_bytes(signature.arena_bytes, sizes):,} bytes")
     print(f"time    {statistics.median(seconds) * 1e3:.3f} ms (median of {repeat})")
+    if profile:
+        _print_profile(vm, lambda: call(*tensors), repeat)
     if output is not None:
         write(outputs, output)
+
+
+def _print_profile(vm: relax.VirtualMachine, call: Callable[[], Any], repeat: int) -> None:
+    import tvm
+
+    from tvm_sod2.commands.profile import measure, table
+    from tvm_sod2.schedules.peak import fma_peak
+
+    lines, whole = measure(vm, call, repeat)
+    threads = tvm.get_global_func("runtime.NumThreads")()
+    print(table(lines, whole, fma_peak() * threads))
 
 
 def load_library(path: Path) -> relax.VirtualMachine:

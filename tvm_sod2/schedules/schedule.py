@@ -24,6 +24,7 @@ from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.winograd import emit_winograd
+from tvm_sod2.schedules.work import WORK, work_of
 
 Emitter = Callable[[Group, Traits], Kernel | Refusal]
 
@@ -42,8 +43,9 @@ CHOICE = "sod2.kernel"
 class ScheduleKernels:
     """Replace each unscheduled PrimFunc by a kernel for `traits` and pack constant weights.
 
-    Equal PrimFuncs become one. Afterwards every PrimFunc carries `tirx.is_scheduled` and, in
-    "sod2.kernel", the kernel chosen with the reasons why those before it did not apply.
+    Equal PrimFuncs become one. Afterwards every PrimFunc carries `tirx.is_scheduled`, in
+    "sod2.kernel" the kernel chosen with the reasons why those before it did not apply, and in
+    "sod2.work" what it has to do.
 
     Raises:
         BuildError: no emitter and no rule applies to a PrimFunc.
@@ -92,7 +94,8 @@ def choose(name: str, func: tirx.PrimFunc, constants: frozenset[int], traits: Tr
             + "".join(f"; {reason}" for reason in refused)
         )
     choice = "; ".join([kernel.name, *refused])
-    done = vectorise_math(kernel.func).with_attr({CHOICE: choice, "tirx.is_scheduled": True})
+    notes = {CHOICE: choice, WORK: work_of(func), "tirx.is_scheduled": True}
+    done = vectorise_math(kernel.func).with_attr(notes)
     return Kernel(done, kernel.name, kernel.pack)
 
 

@@ -1,0 +1,41 @@
+"""The rate of fused multiply-adds that this machine reaches: what kernels are measured against."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import tvm
+from tvm import tirx
+
+from tvm_sod2.schedules.kernel import Code, f32, ramp, splat
+from tvm_sod2.schedules.traits import Traits, host_target
+
+# Independent sums, enough to cover the latency of FMA on two ports, and rounds of them in a call.
+SUMS, STEPS = 12, 100_000
+
+
+def fma_peak(calls: int = 50) -> float:
+    """FLOP/s of one core of this machine with all operands in registers; the best of short runs."""
+    target = host_target()
+    lanes = Traits.from_target(target).lanes("float32")
+    x = tirx.decl_buffer([lanes * SUMS], "float32", "x")
+    code = Code()
+    totals = [code.buffer(lanes, f"sum{i}") for i in range(SUMS)]
+    at = ramp(0, lanes)
+    for i, total in enumerate(totals):
+        code.store(total, x[ramp(i * lanes, lanes)], at)
+    with code.loop(STEPS, "step"):
+        for total in totals:
+            code.store(total, total[at] * splat(f32(0.5), lanes) + splat(f32(0.25), lanes), at)
+    for i, total in enumerate(totals):
+        code.store(x, total[at], ramp(i * lanes, lanes))
+    func = tirx.PrimFunc([x], code.body()).with_attr({"global_symbol": "main"})
+    run = tvm.compile(tvm.IRModule({"main": func}), target)["main"]
+    data = tvm.runtime.tensor(np.ones(lanes * SUMS, np.float32))
+    best = float("inf")
+    for _ in range(calls):
+        start = time.perf_counter()
+        run(data)
+        best = min(best, time.perf_counter() - start)
+    return 2 * lanes * SUMS * STEPS / best
