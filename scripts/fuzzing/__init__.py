@@ -1,0 +1,1 @@
+"""Differential fuzzing: random ONNX graphs, one build each, compared at several shapes."""
