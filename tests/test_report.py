@@ -202,4 +202,4 @@ def test_what_the_run_decides_says_nothing_of_input_dims() -> None:
     report = tvm_sod2.analyze(Module)
     assert report.inputs == {"x": ("n",), "z": ("m",)}
     assert report.symbols == {}
-    assert report.values["y"].dims == ("m",)
+    assert report.values["y"].dims == (None,)  # m, unless the other one is not 1

@@ -150,7 +150,7 @@ def test_random_configuration(seed: int) -> None:
         peepholes=kind == "LSTM" and rng.random() < 0.4,
         **attrs,
     )
-    check(net, [(1, 1), (2, 3), (11, 4)], rng)
+    check(net, [(1, 1), (2, 3), (11, 4), (3, 15)], rng)
 
 
 @pytest.mark.parametrize("name", UNBOUNDED)
@@ -166,6 +166,12 @@ def test_unbounded_activation(name: str) -> None:
 def test_only_the_last_state_is_wanted() -> None:
     rng = np.random.default_rng(0)
     check(network("LSTM", 12, rng, results="h"), [(4, 2)], rng)
+
+
+def test_weights_beyond_the_cache_serve_several_blocks_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    net = network("GRU", 210, rng, lengths=True, direction="bidirectional", linear_before_reset=1)
+    check(net, [(3, 1), (4, 41)], rng)
 
 
 @pytest.mark.parametrize("kind", GATES)

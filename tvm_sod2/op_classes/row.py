@@ -35,12 +35,16 @@ class Mapping(Enum):
 
 
 class Agreement(NamedTuple):
-    """A dim that the operator forces to a value: argument, axis, the dim and what it must equal."""
+    """A dim that the operator forces to a value: argument, axis, the dim and what it must equal.
+
+    unless: it is enough that one of these is 1, for the dim then broadcasts.
+    """
 
     argument: int
     axis: int
     dim: Entry
     expected: Entry
+    unless: tuple[Entry, ...] = ()
 
 
 Values: TypeAlias = "np.ndarray | tuple[np.ndarray | None, ...] | None"

@@ -7,13 +7,14 @@ more). A Rational occurs in float tensors only, see rational.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import tvm
 from tvm import tirx
 
 from tvm_sod2.op_classes import rational
+from tvm_sod2.op_classes.cases import equal_in_all_cases
 from tvm_sod2.op_classes.expressions import Entry, as_expr, substitute_part, symbols_of
 from tvm_sod2.op_classes.rational import Rational
 
@@ -22,10 +23,16 @@ DIM_LIMIT = 1 << 40
 
 
 class Arithmetic:
-    """Operations on entries under what is known of the symbols (dims are never negative)."""
+    """Operations on entries under what is known of the symbols (dims are never negative).
 
-    def __init__(self) -> None:
+    run_time: symbols that only the run binds. assuming: dims that broadcast, of which nothing
+    says that they differ, are taken to be equal where that can be decided at entry.
+    """
+
+    def __init__(self, run_time: Container[tvm.ir.Var] = (), assuming: bool = False) -> None:
         self.analyzer = tvm.sym.Analyzer()
+        self._run_time = run_time
+        self._assuming = assuming
         self._bound: dict[tvm.ir.Var, tuple[int, int]] = {}
 
     def bind(self, symbol: tvm.ir.Var, low: int = 0, high: int = DIM_LIMIT) -> None:
@@ -62,6 +69,23 @@ class Arithmetic:
         if rational.among(a, b):
             return a == b or self._aligned(self.equal, a, b) is True
         return bool(self.analyzer.can_prove_equal(as_expr(a), as_expr(b)))
+
+    def same(self, a: Entry, b: Entry) -> bool:
+        """Like `equal`, and looks case by case where the analyzer finds no proof."""
+        if self.equal(a, b):
+            return True
+        if a is None or b is None or _ints(a, b) or rational.among(a, b):
+            return False
+        bounds = {**self.bounds_of(as_expr(a)), **self.bounds_of(as_expr(b))}
+        return equal_in_all_cases(as_expr(a), as_expr(b), bounds)
+
+    def takes_equal(self, a: Entry, b: Entry) -> bool:
+        """Whether two dims that might broadcast are taken to be equal."""
+        return self._assuming and self.known_at_entry(a, b)
+
+    def known_at_entry(self, *entries: Entry) -> bool:
+        """Whether the inputs' dims determine these."""
+        return not any(s in self._run_time for entry in entries for s in symbols_of(entry))
 
     def differ(self, a: Entry, b: Entry) -> bool:
         """Whether a != b for all values of the symbols."""

@@ -1,126 +1,160 @@
-"""Broadcasting whose dims nobody can prove equal is decided at run time.
+"""Broadcasting of which only the dims can tell what it does: it is decided while running.
 
-    z: Tensor(ndim=1) = add(x: (n,), y: (m,))
-->  d = max(n, m) * min(n, m, 1)                     # n or m: whichever is not 1
-    _ = R.match_cast(R.shape([(n - 1) * (m - 1) * (n - m)]), R.Shape([0]))
-    z: Tensor((d,)) = add(stretch(x, d), stretch(y, d))
+    lv: Tensor(ndim=1) = add(x: (n,), y: (m,))
+    z = match_cast(lv, ((m if n == 1 else n),))
+->  d = m if n == 1 else n
+    z = add(broadcast_to(x, (d,)), broadcast_to(y, (d,)))
 
-Runs after RDP, which proves most of them. TVM's own legalisation leaves such operators as they are,
-and code generation then fails.
+Runs after RDP, which proves most of them and has what is needed of the inputs' dims checked at
+entry. What hangs on other dims, or on the arm of an If that is taken, is checked here:
+
+    _ = match_cast(R.shape([(n - 1) * (m - 1) * (n - m)]), R.Shape([0]))
+
+The `broadcast_to` reads index 0 where a dim is 1, see `schedules.legalize`. TVM's own legalisation
+leaves such operators as they are, and code generation then fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import tvm
-from tvm import relax, te, tirx
+import tvm_ffi
+from tvm import relax, tirx
 from tvm.relax import Expr
 
-from tvm_sod2.op_classes import Mapping, row
-from tvm_sod2.passes.mutate import rewrite_functions
+from tvm_sod2.op_classes import Arithmetic, Mapping, row
+from tvm_sod2.op_classes.expressions import as_expr, symbols_of
+from tvm_sod2.op_classes.fact import entries
+from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims
+from tvm_sod2.passes.bounds import input_symbols
+from tvm_sod2.passes.inline_leaves import inline_leaves
+from tvm_sod2.passes.mutate import map_functions
 
 
 @tvm.transform.module_pass(opt_level=0, name="DecideBroadcasts")
 def decide_broadcasts(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Stretch the operands of elementwise operators and products that Relax gave no shape."""
-    return rewrite_functions(mod, _Rewriter(mod))
+    return inline_leaves(map_functions(mod, lambda func: _Rewriter(func).visit_expr(func)))
 
 
 @relax.expr_functor.mutator
 class _Rewriter(relax.PyExprMutator):
-    def __init__(self, mod: tvm.IRModule) -> None:
-        super().__init__(mod)
-        self.analyzer = tvm.sym.Analyzer()
+    def __init__(self, func: relax.Function) -> None:
+        super().__init__()
+        self.arithmetic = Arithmetic()
+        self.entry = set(input_symbols(func))
+        self.defined = set(self.entry)
+        self.results = _results(func)
+        self.arms = 0
 
-    def visit_call_(self, call: relax.Call) -> Expr:
-        call = self.visit_expr_post_order(call)
-        found = self.builder_.normalize(call)
-        if not isinstance(found, relax.Call) or not _lost(found):
-            return call
-        shapes = [list(arg.ty.shape) for arg in found.args]
-        if found.op.name == "relax.matmul":
-            return self._product(found, shapes)
-        if found.op.name == "relax.concat" or row(found.op.name).mapping is not Mapping.ONE_TO_ONE:
-            return call
-        common = self._common(shapes)
-        args = [self._stretched(arg, common) for arg in found.args]
-        return relax.Call(found.op, args, found.attrs, found.ty_args)
+    def visit_if_(self, branch: relax.If) -> Expr:
+        self.arms += 1
+        branch = super().visit_if_(branch)
+        self.arms -= 1
+        return branch
 
-    def _product(self, call: relax.Call, shapes: list[list[Any]]) -> Expr:
-        if any(len(shape) < 2 for shape in shapes):
-            return call
-        common = self._common([shape[:-2] for shape in shapes])
-        inner = shapes[0][-1]
-        right = call.args[1]
-        if not self.analyzer.can_prove_equal(inner, shapes[1][-2]):
-            dims = [*shapes[1][:-2], inner, shapes[1][-1]]
-            right = self.builder_.match_cast(right, relax.TensorType(dims, right.ty.dtype))
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        self.defined |= set(relax.analysis.definable_tir_vars_in_type(binding.ty))
+        value = self.visit_expr(binding.value)
+        if tvm_ffi.structural_equal(value.ty, binding.ty):
+            self._bind(binding.var, value)  # The cast gave dims to what has them now.
+        else:
+            super().visit_match_cast_(binding)
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        call = binding.value
+        if not isinstance(call, relax.Call) or not _lost(call):
+            super().visit_var_binding_(binding)
+            return
+        tails = _TAILS.get(call.op.name, 0)
+        shapes = [list(arg.ty.shape) for arg in call.args]
+        if any(len(shape) < tails for shape in shapes):
+            super().visit_var_binding_(binding)
+            return
+        batches = [shape[: len(shape) - tails] for shape in shapes]
+        dims = self._dims(binding.var, batches)
         args = [
-            self._stretched(arg, [*common, *arg.ty.shape[-2:]]) for arg in (call.args[0], right)
+            self._stretched(self.visit_expr(arg), batch, dims)
+            for arg, batch in zip(call.args, batches, strict=True)
         ]
-        return relax.Call(call.op, args, call.attrs, call.ty_args)
+        self._bind(binding.var, relax.Call(call.op, args, call.attrs, call.ty_args))
 
-    def _common(self, shapes: Sequence[Sequence[Any]]) -> list[Any]:
-        """The dims that the shapes broadcast to, checked where they might contradict."""
-        dims = []
-        for axis in range(-max(map(len, shapes)), 0):
-            column = [shape[axis] for shape in shapes if len(shape) >= -axis]
-            dims.append(reduce(self._either, column))
-        return dims
+    def _bind(self, var: tvm.ir.Var, value: Expr) -> None:
+        """Bind the value to a variable of its own type."""
+        value = self.builder_.normalize(value)
+        new = type(var)(var.name, value.ty)
+        self.builder_.emit_normalized(relax.VarBinding(new, value))
+        self.set_var_remap(var, new)
 
-    def _either(self, a: Any, b: Any) -> Any:
-        if self._is(a, b) or self._is(b, 1):
-            return a
-        if self._is(a, 1):
-            return b
-        for known in (a, b):
-            if isinstance(known, tirx.IntImm):
-                # 1 or the known size: the latter, which is not 1.
-                self._check((a - 1) * (b - 1) * (a - b))
-                return known
-        self._check((a - 1) * (b - 1) * (a - b))
-        one = tirx.const(1, "int64")
-        return self.analyzer.simplify(tirx.max(a, b) * tirx.min(tirx.min(a, b), one))
-
-    def _is(self, a: Any, b: Any) -> bool:
-        return bool(self.analyzer.can_prove_equal(a, b))
+    def _dims(self, var: tvm.ir.Var, shapes: Sequence[Sequence[Any]]) -> list[Any]:
+        """The dims that the shapes broadcast to, by RDP's names where it has some, and checked
+        where RDP could not."""
+        rank = max(map(len, shapes))
+        columns = [list(entries([*shape])) for shape in shapes]
+        common = list(map(as_expr, broadcast_dims(columns, self.arithmetic)))
+        named = self.results.get(var, [])[:rank]
+        if named and all(s in self.defined for dim in named for s in symbols_of(dim)):
+            common = named
+        for shape in shapes:
+            for own, dim in zip(shape, common[rank - len(shape) :], strict=True):
+                here = symbols_of(own) + symbols_of(dim)
+                if self.arms or any(s not in self.entry for s in here):
+                    self._check((own - 1) * (own - dim))
+        return common
 
     def _check(self, zero: Any) -> None:
         """Let the VM check that an expression of dims is 0."""
-        shape = self.builder_.emit(relax.ShapeExpr([self.analyzer.simplify(zero)]))
+        zero = as_expr(self.arithmetic.simplify(zero))
+        if isinstance(zero, tirx.IntImm) and int(zero) == 0:
+            return
+        shape = self.builder_.emit(relax.ShapeExpr([zero]))
         self.builder_.match_cast(shape, relax.ShapeType([tirx.const(0, "int64")]))
 
-    def _stretched(self, arg: Expr, dims: list[Any]) -> Expr:
-        own = list(arg.ty.shape)
-        behind = dims[len(dims) - len(own) :]
-        if all(self._is(a, b) or self._is(a, 1) for a, b in zip(own, behind, strict=True)):
+    def _stretched(self, arg: Expr, own: Sequence[Any], common: Sequence[Any]) -> Expr:
+        """The operand with the leading dims `own` stretched to the last ones of `common`."""
+        behind = common[len(common) - len(own) :]
+        settled = (
+            self.arithmetic.equal(a, b) or self.arithmetic.equal(a, 1)
+            for a, b in zip(entries([*own]), entries([*behind]), strict=True)
+        )
+        if all(settled):
             return arg
+        tail = list(arg.ty.shape)[len(own) :]
+        return self.builder_.emit(relax.op.broadcast_to(arg, relax.ShapeExpr([*behind, *tail])))
 
-        def stretch(x: te.Tensor) -> te.Tensor:
-            def element(*index: Any) -> Any:
-                zero = tirx.const(0, "int64")
-                return x(
-                    *(
-                        i if self._is(size, dim) else tirx.if_then_else(size == 1, zero, i)
-                        for i, size, dim in zip(index, own, behind, strict=True)
-                    )
-                )
 
-            return te.compute(tuple(behind), element, name="stretch")
-
-        return self.builder_.emit(self.builder_.call_te(stretch, arg))
+_TAILS = {"relax.matmul": 2}
+"""Dims at the end that do not broadcast."""
 
 
 def _lost(call: relax.Call) -> bool:
-    """Whether an operator on tensors of known dims has a result of unknown ones."""
+    """Whether an operator that broadcasts tensors of known dims has a result of unknown ones."""
     if not isinstance(call.op, tvm.ir.Op) or len(call.args) < 2:
         return False
     if not isinstance(call.ty, relax.TensorType) or call.ty.shape is not None:
+        return False
+    if call.op.name not in _TAILS and row(call.op.name).mapping is not Mapping.ONE_TO_ONE:
         return False
     return all(
         isinstance(arg.ty, relax.TensorType) and isinstance(arg.ty.shape, relax.ShapeExpr)
         for arg in call.args
     )
+
+
+def _results(func: relax.Function) -> dict[tvm.ir.Var, list[Any]]:
+    """For a variable that a match_cast gives dims, these."""
+    found: dict[tvm.ir.Var, list[Any]] = {}
+
+    def visit(expr: Expr) -> None:
+        if not isinstance(expr, relax.SeqExpr):
+            return
+        for block in expr.blocks:
+            for binding in block.bindings:
+                known = isinstance(binding, relax.MatchCast) and binding.ty
+                if isinstance(known, relax.TensorType) and known.shape is not None:
+                    found[binding.value] = list(known.shape.values)
+
+    relax.analysis.post_order_visit(func, visit)
+    return found

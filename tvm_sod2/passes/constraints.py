@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 import tvm
 import tvm_ffi
@@ -11,7 +12,7 @@ from tvm import tirx
 
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.op_classes import Arithmetic
+from tvm_sod2.op_classes import Agreement, Arithmetic
 from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
 from tvm_sod2.op_classes.symbolic import DIM_LIMIT
 from tvm_sod2.passes.inversion import interval_of, solve
@@ -19,10 +20,14 @@ from tvm_sod2.passes.inversion import interval_of, solve
 
 @dataclass(frozen=True)
 class Constraint:
-    """A condition over input dims that the model needs, and what to say when it does not hold."""
+    """A condition over input dims that the model needs, and what to say when it does not hold.
+
+    assumed: the model does not need it, it has been taken to hold.
+    """
 
     condition: tvm.ir.Expr
     message: str
+    assumed: bool = False
 
 
 @dataclass
@@ -69,6 +74,8 @@ class Constraints:
         self._sizes: set[tvm_ffi.StructuralKey] = set()
         self._recorded: set[tvm_ffi.StructuralKey] = set()
         self.found: list[Constraint] = []
+        self.undecided = False
+        """Whether assuming would prove dims equal that might broadcast."""
         self.arms = 0
         """How many arms of control flow the sweep is in: what only an arm needs binds nobody."""
 
@@ -84,6 +91,35 @@ class Constraints:
         if not any(s in self._stand_ins for e in (dim, expected) for s in _symbols(e)):
             self._equal.append((dim, expected))
         self._record(tirx.EQ(dim, as_expr(expected)), message)
+
+    def broadcast(self, agreement: Agreement, where: str) -> bool:
+        """Require a dim to be as agreed, or one of those that may be 1 instead to be 1; whether it
+        is as agreed then.
+
+        Raises ShapeError where no input can satisfy it.
+        """
+        arithmetic, dim, expected = self._arithmetic, agreement.dim, agreement.expected
+        ones = [(one, 1) for one in agreement.unless if not arithmetic.differ(one, 1)]
+        if not ones:
+            self.equal(dim, expected, where)
+            return True
+        decided = arithmetic.differ(dim, expected)
+        if decided and len(ones) == 1:
+            self.equal(*ones[0], where)
+            return False
+        if not decided and arithmetic.takes_equal(dim, expected):
+            self._equal.append((dim, expected))
+            message = f"{where} is {_text(dim)}, taken to be {_text(expected)}"
+            self._record(tirx.EQ(as_expr(dim), as_expr(expected)), message, assumed=True)
+            return True
+        self.undecided |= not decided and arithmetic.known_at_entry(dim, expected)
+        if not self.arms:
+            either = " unless one of them is 1" if len(ones) > 1 else " or 1"
+            message = f"{where} is {_text(dim)}, expected {_text(expected)}{either}"
+            pairs = ones if decided else [(dim, expected), *ones]
+            conditions = [tirx.EQ(as_expr(a), as_expr(b)) for a, b in pairs]
+            self._record(reduce(tirx.Or, conditions), message)
+        return False
 
     def not_zero(self, dim: tvm.ir.Expr, message: str) -> None:
         """Require `dim != 0`."""
@@ -111,13 +147,13 @@ class Constraints:
             if not self._arithmetic.not_negative(self._arithmetic.subtract(dim, least)):
                 self._record(tirx.GE(dim, as_expr(least)), message)
 
-    def _record(self, condition: tvm.ir.Expr, message: str) -> None:
+    def _record(self, condition: tvm.ir.Expr, message: str, assumed: bool = False) -> None:
         key = tvm_ffi.StructuralKey(condition)
         if key in self._recorded:
             return
         if not any(symbol in self._run_time for symbol in symbols_of(condition)):
             self._recorded.add(key)
-            self.found.append(Constraint(condition, message))
+            self.found.append(Constraint(condition, message, assumed))
 
     def teach(self, known: Knowledge, rank: dict[tvm.ir.Var, int]) -> bool:
         """Add to `known` what the conditions say of single symbols; whether that is anything new.
@@ -142,6 +178,8 @@ class Constraints:
         return before != (len(known.values), known.bounds)
 
     def _bounds(self, condition: tvm.ir.Expr, known: Knowledge) -> bool:
+        if isinstance(condition, tirx.Or):
+            return False
         constant = condition.b
         if not isinstance(constant, tirx.IntImm):
             return False

@@ -30,6 +30,8 @@ class FunctionFacts:
     nacs: stand-ins for dims of which nothing is known and that no match_cast names either.
     agreements: per binding, argument dims that its operator forces to another value.
     constraints: what must hold of the input dims. returned: the result, None for undef.
+    assumptions: what the facts rely on besides, where RDP was told to assume. undecided: whether
+    assuming would say more.
     """
 
     facts: dict[tvm.ir.Var, Fact] = field(default_factory=dict)
@@ -38,6 +40,8 @@ class FunctionFacts:
     nacs: dict[tvm.ir.Var, str] = field(default_factory=dict)
     agreements: dict[tvm.ir.Var, list[Agreement]] = field(default_factory=dict)
     constraints: list[Constraint] = field(default_factory=list)
+    assumptions: list[Constraint] = field(default_factory=list)
+    undecided: bool = False
     returned: Fact | None = None
 
     def substitute(self, node: tvm.ir.Type | tvm.ir.Expr) -> tvm.ir.Type | tvm.ir.Expr:

@@ -5,7 +5,8 @@
     y: Tensor((a, b)) = reshape(z, s)                  ->  y: Tensor((n, m)) = reshape(z, (n, m))
 
 A symbol that stays fresh afterwards is execution-determined. What the model needs of its input dims
-is kept as the function attribute "sod2.constraints", for the check at entry.
+is kept as the function attribute "sod2.constraints", for the check at entry. A function whose
+operands broadcast or not, as only their dims can tell, is written in two versions, see `versions`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.inline_leaves import inline_leaves
-from tvm_sod2.passes.interprocedural import propagate_module
+from tvm_sod2.passes.interprocedural import propagate_equal, propagate_module
+from tvm_sod2.passes.versions import in_two_versions
 
 CONSTRAINTS = "sod2.constraints"
 """Function attribute: list of [condition over input dims, message]."""
@@ -30,10 +32,16 @@ CONSTRAINTS = "sod2.constraints"
 def fold_shapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Run RDP on every Relax function and rewrite the function with what it found."""
     found = propagate_module(mod)
-    result = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
+    builder = relax.BlockBuilder(mod)
     for gvar, facts in found.items():
-        result.update_func(gvar, _fold(mod[gvar], facts))
-    return inline_leaves(result)
+        func = mod[gvar]
+        folded = _fold(func, facts)
+        equal = propagate_equal(func, mod, found) if facts.undecided else None
+        if equal is not None:
+            versions = _fold(func, equal), folded
+            folded = in_two_versions(builder, gvar.name_hint, *versions, equal.assumptions)
+        builder.update_func(gvar, folded)
+    return inline_leaves(builder.get())
 
 
 def _fold(func: relax.Function, found: FunctionFacts) -> relax.Function:
@@ -118,9 +126,10 @@ class _Folder(relax.PyExprMutator):
         return any(s in self.found.nacs for dim in fact.dims or () for s in symbols_of(dim))
 
     def _with_scalars(self, call: relax.Call) -> relax.Call:
-        """The call with what was found in place of the symbols among its scalar arguments."""
+        """The call with what was found in place of the symbols in its scalars and stated types."""
         args = [self._scalar(argument) for argument in call.args]
-        return relax.Call(call.op, args, call.attrs, call.ty_args)
+        stated = [self.found.substitute(ty) for ty in call.ty_args]
+        return relax.Call(call.op, args, call.attrs, stated)
 
     def _scalar(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
         if isinstance(expr, relax.Tuple):

@@ -13,6 +13,7 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
+from tvm_sod2.errors import ShapeError
 from tvm_sod2.op_classes import Fact, fact_of_type
 from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
@@ -53,6 +54,21 @@ def propagate_module(mod: tvm.IRModule) -> dict[tvm.ir.GlobalVar, FunctionFacts]
             for gvar in cycle:
                 facts[gvar] = propagate(functions[gvar], results)
     return facts
+
+
+def propagate_equal(
+    func: relax.Function, mod: tvm.IRModule, facts: Mapping[tvm.ir.GlobalVar, FunctionFacts]
+) -> FunctionFacts | None:
+    """RDP's facts on one function where all dims that might broadcast are equal.
+
+    facts: what `propagate_module` found. None where they cannot all be, or nothing is assumed.
+    """
+    results = {gvar: CalleeResult(mod[gvar], known.returned) for gvar, known in facts.items()}
+    try:
+        found = propagate(func, results, assuming=True)
+    except ShapeError:
+        return None
+    return found if found.assumptions else None
 
 
 def _callees(

@@ -17,8 +17,8 @@ from tvm import relax, tirx
 
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.op_classes import Arithmetic, Fact, Row, fact_of_type, row
-from tvm_sod2.op_classes.expressions import Entry, as_expr
+from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
+from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
 from tvm_sod2.op_classes.fact import constant_entries, entries
 from tvm_sod2.op_classes.lattice import bounded, lacks_dims, merge, refine, with_entries
 from tvm_sod2.op_classes.refusals import refusal
@@ -34,11 +34,15 @@ MAX_SWEEPS = 8
 
 
 def propagate(
-    func: relax.Function, callees: Mapping[tvm.ir.GlobalVar, CalleeResult] | None = None
+    func: relax.Function,
+    callees: Mapping[tvm.ir.GlobalVar, CalleeResult] | None = None,
+    assuming: bool = False,
 ) -> FunctionFacts:
     """Analyse one Relax function, which is not changed.
 
     callees: what is known of the results of functions it calls; see `interprocedural`.
+    assuming: take dims that broadcast to be equal where nothing else is known and the inputs' dims
+    decide it; `FunctionFacts.assumptions` has what was assumed.
 
     Forward sweeps alternate with solving what they required for single symbols, until nothing new
     is found. Raises ShapeError, naming the operator, where dims contradict each other for every
@@ -46,11 +50,14 @@ def propagate(
     """
     known = Knowledge()
     for _ in range(MAX_SWEEPS):
-        sweep = _Sweep(func, known, callees or {})
+        sweep = _Sweep(func, known, callees or {}, assuming)
         if not sweep.needs.teach(known, sweep.solvable):
             break
     found = sweep.result
-    found.constraints = known.grounds + [c for c in sweep.needs.found if c not in known.grounds]
+    needs = known.grounds + [c for c in sweep.needs.found if c not in known.grounds]
+    found.constraints = [c for c in needs if not c.assumed]
+    found.assumptions = [c for c in needs if c.assumed]
+    found.undecided = sweep.needs.undecided
     return found
 
 
@@ -62,13 +69,14 @@ class _Sweep:
         func: relax.Function,
         known: Knowledge,
         callees: Mapping[tvm.ir.GlobalVar, CalleeResult],
+        assuming: bool,
     ) -> None:
         self.callees = callees
         self.result = FunctionFacts()
         self.names = Names(func)
         self.known = known
-        self.arithmetic = Arithmetic()
         run_time = ChainMap(self.result.origins, self.result.nacs)
+        self.arithmetic = Arithmetic(run_time, assuming)
         self.needs = Constraints(self.arithmetic, run_time, self.result.nacs)
         self.solvable: dict[tvm.ir.Var, int] = {}  # symbols, in the order of their definition
         self.undef: set[tvm.ir.Var] = set()  # what waits for the result of a recursive call
@@ -155,7 +163,7 @@ class _Sweep:
         """Bind a fresh symbol to what was found for it, or note who determines it at run time."""
         self._know(symbol)
         entry = bounded(self.arithmetic.simplify(entry))
-        if entry is not None and entry not in self.result.nacs:
+        if entry is not None and not any(s in self.result.nacs for s in symbols_of(entry)):
             self.result.symbols[symbol] = as_expr(entry)
         elif symbol not in self.known.values:
             self.result.origins[symbol] = producer
@@ -249,7 +257,8 @@ class _Sweep:
     def _shadow(self, call: relax.Call) -> relax.Call:
         """The call on stand-ins of its arguments that carry the refined types."""
         args = [self._shadowed(argument) for argument in call.args]
-        return relax.Call(call.op, args, call.attrs, call.ty_args)
+        stated = [self.result.substitute(ty) for ty in call.ty_args]
+        return relax.Call(call.op, args, call.attrs, stated)
 
     def _shadowed(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
         if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
@@ -264,13 +273,15 @@ class _Sweep:
         """Take note of the dims that an operator forces to be equal."""
         if rule.agree is None:
             return
-        found = rule.agree(call, facts, self.arithmetic)
-        for agreement in found:
+        stated: list[Agreement] = []
+        for agreement in rule.agree(call, facts, self.arithmetic):
             where = f"dim {agreement.axis} of {self.names.argument(call, agreement.argument)}"
             if agreement.axis < 0:
                 where = "number of elements in the new shape"
-            self.needs.equal(agreement.dim, agreement.expected, f"{self.names.node(var)}: {where}")
-        self.result.agreements[var] = [a for a in found if a.axis >= 0]
+            where = f"{self.names.node(var)}: {where}"
+            if self.needs.broadcast(agreement, where) and agreement.axis >= 0:
+                stated.append(agreement)
+        self.result.agreements[var] = stated
 
     # The lattice.
 

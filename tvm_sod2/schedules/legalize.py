@@ -13,6 +13,8 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
+from tvm_sod2.schedules.stretch import broadcast_to
+
 Legalizer = Callable[[relax.BlockBuilder, Any], Any]
 
 FLOAT = "float32"
@@ -213,6 +215,7 @@ def _matmul(bb: relax.BlockBuilder, call: Any) -> Any:
 
 
 LEGALIZE: dict[str, Legalizer] = {
+    "relax.broadcast_to": broadcast_to,
     "relax.nn.conv2d": _conv2d,
     "relax.nn.conv2d_transpose": _conv2d_transpose,
     "relax.matmul": _matmul,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tvm import tirx
@@ -51,6 +52,28 @@ class Cell:
     @property
     def gates(self) -> int:
         return GATES[self.kind]
+
+    @property
+    def phases(self) -> tuple[tuple[int, ...], ...]:
+        """Gates whose products are computed together: the same state enters them.
+
+        What enters GRU's candidate is the state after the reset, which takes all of that gate.
+        """
+        if self.kind == "GRU" and not self.linear_before_reset:
+            return (0, 1), (2,)
+        return (tuple(range(self.gates)),)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Cell:
+        fields = json.loads(text)
+        activations = tuple(
+            tuple(Activation(**activation) for activation in direction)
+            for direction in fields.pop("activations")
+        )
+        return Cell(**fields | {"activations": activations, "reverse": tuple(fields["reverse"])})
 
     @property
     def scratch(self) -> int:

@@ -20,6 +20,7 @@ from tvm_sod2.schedules.epilogue import Group, read_group
 from tvm_sod2.schedules.gemm import emit_matmul, emit_pointwise
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
 from tvm_sod2.schedules.math import vectorise_math
+from tvm_sod2.schedules.recurrent import CELL, emit_recurrent
 from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
@@ -58,7 +59,8 @@ class ScheduleKernels:
         funcs = {
             var: func
             for var, func in mod.functions_items()
-            if isinstance(func, tirx.PrimFunc) and not _has(func, "tirx.is_scheduled")
+            if isinstance(func, tirx.PrimFunc)
+            and (_has(func, CELL) or not _has(func, "tirx.is_scheduled"))
         }
         constants = constant_arguments(mod)
         kernels: dict[GlobalVar, Kernel] = {}
@@ -87,7 +89,10 @@ class ScheduleKernels:
 def choose(name: str, func: tirx.PrimFunc, constants: frozenset[int], traits: Traits) -> Kernel:
     """The first emitter or rule that applies; `constants` are positions of constant parameters."""
     refused: list[str] = []
-    kernel = _emit(func, constants, traits, refused) or _schedule(func, traits)
+    if _has(func, CELL):
+        kernel: Kernel | None = emit_recurrent(func, constants, traits)
+    else:
+        kernel = _emit(func, constants, traits, refused) or _schedule(func, traits)
     if kernel is None:
         raise BuildError(
             f"no kernel for {name}: no schedule rule applies"
