@@ -35,7 +35,7 @@ from node_test_cases import (
 )
 
 GROUP = 24
-SECONDS_PER_CASE = 20
+SECONDS_PER_CASE = 60
 START_SECONDS = 60
 
 
@@ -144,7 +144,7 @@ class _Manager(threading.Thread):
                 self.pipe.recv()
         self.pipe.send(group)
         try:
-            if self.pipe.poll(SECONDS_PER_CASE + 4 * len(group)):
+            if self.pipe.poll(SECONDS_PER_CASE + 10 * len(group)):
                 answer: dict[str, list[str]] = self.pipe.recv()
                 return answer
             verdict = ["failed", "timeout"]

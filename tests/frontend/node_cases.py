@@ -14,9 +14,11 @@ from onnx import defs, numpy_helper
 from tvm_sod2.frontend.check import operator_key, walk
 from tvm_sod2.frontend.converters import (
     CONVERTERS,
+    deform,
     fourier,
     integer,
     loops,
+    ngrams,
     sampling,
     selection,
 )
@@ -33,7 +35,7 @@ _SHAPE_LIKE = {
 # scripts/node_tests.py and in the tests of the whole pipeline.
 _NOT_FOR_STOCK = {
     operator
-    for family in (fourier, integer, loops, sampling, selection)
+    for family in (deform, fourier, integer, loops, ngrams, sampling, selection)
     for operator in family.CONVERTERS
 } | {"CumProd", "CumSum"}
 

@@ -23,7 +23,6 @@ REFUSED = {
     "test_training_dropout*": "training mode",
     "test_bitcast_bool*": "the bits of bool",
     "test_maxunpool_export_with_output_shape": "output_shape",
-    "test_resize_*antialias": "antialias",
     "test_scan_sum": "before operator set 9",
 }
 

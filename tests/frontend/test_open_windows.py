@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-import tvm
-from tvm import relax
+from peer import check, parsed
 
-import tvm_sod2
+from tvm_sod2 import from_onnx
 from tvm_sod2.errors import ImportModelError
 
 
@@ -70,10 +68,6 @@ CASES = [
 ]
 
 
-def _model(text: str) -> onnx.ModelProto:
-    return onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> g' + text)
-
-
 def _random(value: onnx.ValueInfoProto, shape: tuple[int, ...], rng: Any) -> np.ndarray:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     if dtype == np.uint8:
@@ -83,21 +77,13 @@ def _random(value: onnx.ValueInfoProto, shape: tuple[int, ...], rng: Any) -> np.
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_agrees_with_onnx_runtime(case: Case) -> None:
-    model = _model(case.text)
-    executable = tvm_sod2.build(tvm_sod2.from_onnx(model))
-    run = relax.VirtualMachine(executable, tvm.cpu())["main"]
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    model = parsed(case.text)
+    feeds = []
     for seed, shapes in enumerate(case.shapes):
         rng = np.random.default_rng(seed)
-        feed = {
-            value.name: _random(value, shape, rng)
-            for value, shape in zip(model.graph.input, shapes, strict=True)
-        }
-        expected = session.run(None, feed)
-        found = run(*map(tvm.runtime.tensor, feed.values()))
-        outputs = [found] if len(expected) == 1 else list(found)
-        for mine, theirs in zip(outputs, expected, strict=True):
-            np.testing.assert_allclose(mine.numpy(), theirs, 1e-4, 1e-5, err_msg=f"{shapes}")
+        pairs = zip(model.graph.input, shapes, strict=True)
+        feeds.append({value.name: _random(value, shape, rng) for value, shape in pairs})
+    check(model, feeds)
 
 
 def test_a_weight_that_contradicts_the_attribute_is_refused() -> None:
@@ -105,4 +91,4 @@ def test_a_weight_that_contradicts_the_attribute_is_refused() -> None:
         "(float[n,3,h] x, float[m,3,4] k) => (float[n,m,r] y) { y = Conv<kernel_shape=[3]>(x, k) }"
     )
     with pytest.raises(ImportModelError, match=r"kernel_shape .* contradicts its weight's shape"):
-        tvm_sod2.from_onnx(_model(text))
+        from_onnx(parsed(text))

@@ -39,6 +39,7 @@ class Plan:
     cubic_a: float
     exclude_outside: bool
     extrapolation: float
+    antialias: bool = False
 
 
 def _float(c: Context, dim: Dim) -> Expr:
@@ -52,14 +53,17 @@ def _f32(number: float) -> Expr:
     return const(number, "float32")
 
 
+def scale_of(c: Context, axis: Axis) -> Expr:
+    """Return the scale as a float32 tensor of one number."""
+    if axis.scale is None:
+        return c.emit(R.divide(_float(c, axis.new), _float(c, axis.old)))
+    return _f32(axis.scale) if isinstance(axis.scale, float) else axis.scale
+
+
 def coordinates(c: Context, plan: Plan, axis: Axis) -> Expr:
     """Return, per position of the new axis, the float32 position in the old one."""
     at = c.astype(c.iota(axis.new), "float32")
-    old, new = _float(c, axis.old), _float(c, axis.new)
-    if axis.scale is None:
-        scale = c.emit(R.divide(new, old))
-    else:
-        scale = _f32(axis.scale) if isinstance(axis.scale, float) else axis.scale
+    old, new, scale = _float(c, axis.old), _float(c, axis.new), scale_of(c, axis)
     half = _f32(0.5)
     centred = c.emit(R.divide(c.emit(R.add(at, half)), scale))
     half_pixel = c.emit(R.subtract(centred, half))

@@ -18,6 +18,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.converters.antialias import REACH, filtered
 from tvm_sod2.frontend.converters.interpolation import (
     TAPS,
     Axis,
@@ -25,6 +26,7 @@ from tvm_sod2.frontend.converters.interpolation import (
     coordinates,
     is_outside,
     on_axis,
+    scale_of,
 )
 from tvm_sod2.frontend.dims import expr, floordiv, is_same
 
@@ -40,8 +42,6 @@ def _resize(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         # Opset 10 knows no coordinate modes: asymmetric, and what ORT calls "simple" rounding.
         plan = Plan(attrs.get("mode", "nearest"), "asymmetric", "simple", -0.75, False, 0.0)
         return _emit(c, x, plan, _by_scales(c, x, inputs[1], None))
-    if attrs.get("antialias"):
-        raise c.error("antialias=1 cannot be imported; export the model with antialias off")
     plan = Plan(
         attrs.get("mode", "nearest"),
         attrs.get("coordinate_transformation_mode", "half_pixel"),
@@ -49,6 +49,7 @@ def _resize(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         attrs.get("cubic_coeff_a", -0.75),
         bool(attrs.get("exclude_outside")),
         attrs.get("extrapolation_value", 0.0),
+        bool(attrs.get("antialias")),
     )
     roi, scales, sizes = (*inputs[1:], None, None, None)[:3]
     places = [c.axis(a, c.rank(x)) for a in attrs.get("axes") or range(c.rank(x))]
@@ -173,9 +174,15 @@ def _emit(c: Context, x: Expr, plan: Plan, axes: list[Axis], always: bool = Fals
         if axis.crop is not None:
             out = on_axis(c, x, axis, is_outside(c, at, axis))
             outside = out if outside is None else c.emit(R.logical_or(outside, out))
-        x = TAPS[plan.mode](c, plan, x, axis, at)
+        if plan.antialias and plan.mode in REACH:
+            x = filtered(c, plan, x, axis, at, scale_of(c, axis))
+        else:
+            x = TAPS[plan.mode](c, plan, x, axis, at)
     if outside is not None:
         x = c.emit(R.where(outside, c.scalar(plan.extrapolation, x), x))
+    if plan.antialias and "int" in dtype and c.is_float(x):
+        limits = np.iinfo(dtype)
+        x = c.emit(R.clip(c.emit(R.round(x)), float(limits.min), float(limits.max)))
     return c.astype(x, dtype)
 
 
