@@ -40,7 +40,10 @@ def fused(cases: Mapping[str, Case]) -> tvm.IRModule:
     """A function for each case that calls its group, as the module is after FuseTIR."""
     bb = relax.BlockBuilder()
     for name, case in cases.items():
-        types = [*case.inputs, *(tensor(*c.shape) for c in case.constants)]
+        types = [
+            *case.inputs,
+            *(relax.TensorType(c.shape, str(c.dtype)) for c in case.constants),
+        ]
         params = [relax.Var(f"p{i}", t) for i, t in enumerate(types)]
         # The attribute keeps the builder from merging equal groups: that is ScheduleKernels' part.
         attrs = {"Primitive": True, "case": name}

@@ -28,6 +28,7 @@ class Group:
         kind: the anchor's kind, e.g. "conv2d".
         attrs: the anchor's parameters without their "sod2." prefix.
         inputs: the two buffers that the anchor multiplies, both parameters of `func`.
+        zero: what is subtracted from the first in int32 before, None for nothing.
         result: the anchor's own result (a temporary, or the output where nothing follows).
         output: the parameter that the group writes; same shape as `result`.
         axes: the epilogue's index variables, one for each dim of `output`.
@@ -39,6 +40,7 @@ class Group:
     kind: str
     attrs: Mapping[str, Any]
     inputs: tuple[Any, Any]
+    zero: Any
     result: Any
     output: Any
     axes: Sequence[Any]
@@ -126,8 +128,6 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
     if sum(k is not None for k in kinds) != 1:
         return Refusal("no single anchor")
     at = next(i for i, k in enumerate(kinds) if k is not None)
-    if not all(_among(read.source, func.params) for read in sch.get(blocks[at]).reads):
-        return Refusal("computation before the anchor")
     for i, block in enumerate(blocks[:-1]):
         if i != at:
             try:
@@ -136,9 +136,12 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
                 return Refusal(f"{sch.get(block).name_hint} is not elementwise")
     anchor, last = sch.get(blocks[at]), sch.get(blocks[-1])
     func = sch.mod["main"]
-    inputs = _factors(anchor)
-    if inputs is None:
-        return Refusal("the anchor's operands are not plain reads")
+    if not all(_among(read.source, func.params) for read in anchor.reads):
+        return Refusal("computation before the anchor")
+    factors = _factors(anchor)
+    if factors is None:
+        return Refusal("computation before the anchor")
+    *inputs, zero = factors
     result = anchor.writes[0].source
     output = last.writes[0].source
     if sum(_among(sch.get(b).writes[0].source, func.params) for b in _children(sch)) != 1:
@@ -161,7 +164,18 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
         elif not _among(load.source, func.params):
             return Refusal("the epilogue reads a temporary")
     attrs = {k.removeprefix("sod2."): v for k, v in anchor.annotations.items()}
-    return Group(func, str(kinds[at]), attrs, inputs, result, output, tuple(axes), value, constants)
+    return Group(
+        func,
+        str(kinds[at]),
+        attrs,
+        tuple(inputs),
+        zero,
+        result,
+        output,
+        tuple(axes),
+        value,
+        constants,
+    )
 
 
 def _children(sch: s_tir.Schedule) -> list[Any]:
@@ -169,17 +183,29 @@ def _children(sch: s_tir.Schedule) -> list[Any]:
     return list(sch.get_child_blocks(sch.get_sblock("root")))
 
 
-def _factors(anchor: Any) -> tuple[Any, Any] | None:
-    """The buffers x and w of an anchor `out = out + x * w`, x possibly guarded by a condition."""
+def _factors(anchor: Any) -> tuple[Any, Any, Any] | None:
+    """The buffers x and w of an anchor `out = out + x * w`, x possibly guarded by a condition.
+
+    Integers may be widened bytes, x with a zero point: `(int32(x) - zero) * int32(w)`.
+    """
     if not isinstance(anchor.body, tirx.BufferStore) or not isinstance(anchor.body.value, tirx.Add):
         return None
     product = anchor.body.value.b
     if not isinstance(product, tirx.Mul):
         return None
-    data, weight = _unguarded(product.a), product.b
+    data, weight, zero = _unguarded(product.a), _narrow(product.b), None
+    if isinstance(data, tirx.Sub) and not _mentions([data.b], [v.var for v in anchor.iter_vars]):
+        data, zero = data.a, data.b
+    data = _narrow(data)
     if isinstance(data, TensorLoad) and isinstance(weight, TensorLoad):
-        return data.source, weight.source
+        return data.source, weight.source, zero
     return None
+
+
+def _narrow(value: Any) -> Any:
+    """What is widened to int32, or the value itself."""
+    widened = isinstance(value, tirx.Cast) and str(value.ty.dtype) == "int32"
+    return value.value if widened else value
 
 
 def _unguarded(value: Any) -> Any:

@@ -100,19 +100,19 @@ class Code:
         for buffer in self._bank.values():
             self.add(_touch(buffer))
 
-    def register(self, lanes: int, *key: Any) -> Any:
-        """The float32 vector known by `key` in the bank, for LLVM to keep in a register.
+    def register(self, lanes: int, *key: Any, dtype: str = "float32") -> Any:
+        """The vector known by `key` in the bank, for LLVM to keep in a register.
 
         TVM's StorageRewrite lets buffers of different length share one when their uses do not
         overlap, and LLVM then keeps the longer one in memory. The bank's buffers are therefore used
         at its start and at its end, by stores that LLVM finds dead.
         """
-        if (lanes, *key) not in self._bank:
+        if (dtype, lanes, *key) not in self._bank:
             name = "_".join(map(str, (key[0], lanes, *key[1:])))
-            made = tirx.decl_buffer([i64(lanes)], "float32", name)
-            self._bank[(lanes, *key)] = made
+            made = tirx.decl_buffer([i64(lanes)], dtype, name)
+            self._bank[(dtype, lanes, *key)] = made
             self._bank_opened += [tirx.AllocBuffer(made), _touch(made)]
-        return self._bank[(lanes, *key)]
+        return self._bank[(dtype, lanes, *key)]
 
     @contextmanager
     def loop(
@@ -146,7 +146,8 @@ class Code:
 
 def _touch(buffer: Any) -> Any:
     lanes = int(buffer.shape[0])
-    return tirx.BufferStore(buffer, splat(f32(0.0), lanes), [ramp(0, lanes)])
+    zero = tirx.const(0, str(buffer.dtype))
+    return tirx.BufferStore(buffer, splat(zero, lanes), [ramp(0, lanes)])
 
 
 def _sequence(parts: list[Any]) -> Any:

@@ -13,11 +13,15 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
+from tvm_sod2.schedules.by_index import gather_elements, scatter
 from tvm_sod2.schedules.stretch import broadcast_to
 
 Legalizer = Callable[[relax.BlockBuilder, Any], Any]
 
 FLOAT = "float32"
+
+# The kinds of anchors by the type they compute in; what an anchor is called carries it.
+_PREFIX = {FLOAT: "", "int32": "integer_"}
 
 
 def stock_legalization(bb: relax.BlockBuilder, call: Any) -> Any:
@@ -35,7 +39,13 @@ def _shape_known(call: Any) -> bool:
 
 
 def _all_float(call: Any) -> bool:
-    return all(str(e.ty.dtype) == FLOAT for e in (call, *call.args))
+    return _one_dtype(call) == FLOAT
+
+
+def _one_dtype(call: Any) -> str | None:
+    """The element type of the operands and the result, None if they differ."""
+    dtypes = {str(e.ty.dtype) for e in (call, *call.args)}
+    return dtypes.pop() if len(dtypes) == 1 else None
 
 
 class _Layout:
@@ -68,7 +78,7 @@ def _inside(checks: list[tuple[Any, Any, bool, bool]]) -> list[Any]:
 def _guarded(conditions: list[Any], value: Any) -> Any:
     if not conditions:
         return value
-    return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, FLOAT))
+    return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, str(value.ty.dtype)))
 
 
 def _conv2d(bb: relax.BlockBuilder, call: Any) -> Any:
@@ -76,7 +86,7 @@ def _conv2d(bb: relax.BlockBuilder, call: Any) -> Any:
     attrs = call.attrs
     if (
         not _shape_known(call)
-        or not _all_float(call)
+        or _one_dtype(call) not in _PREFIX
         or attrs.out_layout != attrs.data_layout
         or sorted(attrs.data_layout) != sorted("NHWC")
         or sorted(attrs.kernel_layout) != sorted("OHWI")
@@ -112,7 +122,7 @@ def _conv2d(bb: relax.BlockBuilder, call: Any) -> Any:
             compute,
             name="conv2d",
             attrs={
-                "sod2.anchor": "conv2d",
+                "sod2.anchor": _PREFIX[str(call.ty.dtype)] + "conv2d",
                 "sod2.strides": [sh, sw],
                 "sod2.padding": [top, left, bottom, right],
                 "sod2.dilation": [dh, dw],
@@ -192,8 +202,8 @@ def broadcast_index(dims: Sequence[Any], index: Sequence[Any]) -> list[Any]:
 
 
 def _matmul(bb: relax.BlockBuilder, call: Any) -> Any:
-    """relax.matmul of float32 operands of rank two and more, batches broadcast."""
-    if not _shape_known(call) or not _all_float(call):
+    """relax.matmul of float32 or int32 operands of rank two and more, batches broadcast."""
+    if not _shape_known(call) or _one_dtype(call) not in _PREFIX:
         return stock_legalization(bb, call)
     if any(len(arg.ty.shape) < 2 for arg in call.args):
         return stock_legalization(bb, call)
@@ -208,7 +218,10 @@ def _matmul(bb: relax.BlockBuilder, call: Any) -> Any:
             return te.sum(left * right, axis=k)
 
         return te.compute(
-            list(call.ty.shape), compute, name="matmul", attrs={"sod2.anchor": "matmul"}
+            list(call.ty.shape),
+            compute,
+            name="matmul",
+            attrs={"sod2.anchor": _PREFIX[str(call.ty.dtype)] + "matmul"},
         )
 
     return bb.call_te(matmul, *call.args, primfunc_name_hint="matmul")
@@ -219,4 +232,7 @@ LEGALIZE: dict[str, Legalizer] = {
     "relax.nn.conv2d": _conv2d,
     "relax.nn.conv2d_transpose": _conv2d_transpose,
     "relax.matmul": _matmul,
+    "relax.gather_elements": gather_elements,
+    "relax.scatter_elements": scatter,
+    "relax.scatter_nd": scatter,
 }

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tvm_sod2.schedules.kernel import Code, f32, i64, ramp, splat
+from tvm import tirx
+
+from tvm_sod2.schedules.kernel import Code, i64, ramp, splat
 from tvm_sod2.schedules.panels import Widths
 
 # FMAs that must be in flight to hide their latency: 4 cycles on two ports.
@@ -24,24 +26,37 @@ class Registers:
     """Zeroed accumulators: `rows` rows of vectors side by side.
 
     Different tiles of one bank use the same ones. With `chains` left out there are as many sums for
-    each accumulator as keep the FMA units busy.
+    each accumulator as keep the FMA units busy. `start` gives what the vector at (offset, width)
+    begins with, in every row, instead of zeros.
     """
 
-    def __init__(self, code: Code, rows: int, vectors: Widths, chains: int | None = None) -> None:
+    dtype = "float32"
+
+    def __init__(
+        self,
+        code: Code,
+        rows: int,
+        vectors: Widths,
+        chains: int | None = None,
+        start: Callable[[int, int], Any] | None = None,
+    ) -> None:
         self.code, self.vectors = code, vectors
         self.offsets = [sum(vectors[:v]) for v in range(len(vectors))]
         self.chains = chains or max(1, IN_FLIGHT // (rows * len(vectors)))
         self.sums = [
             [
-                [code.register(width, "sum", r, v, c) for c in range(self.chains)]
+                [code.register(width, "sum", r, v, c, dtype=self.dtype) for c in range(self.chains)]
                 for v, width in enumerate(vectors)
             ]
             for r in range(rows)
         ]
         for row in self.sums:
-            for chains_of, width in zip(row, vectors, strict=True):
-                for total in chains_of:
-                    code.store(total, splat(f32(0.0), width), ramp(0, width))
+            for chains_of, offset, width in zip(row, self.offsets, vectors, strict=True):
+                for chain, total in enumerate(chains_of):
+                    first = splat(tirx.const(0, self.dtype), width)
+                    if start is not None and chain == 0:
+                        first = start(offset, width)
+                    code.store(total, first, ramp(0, width))
 
     def run(
         self,
@@ -79,8 +94,12 @@ class Registers:
         for r, row in enumerate(self.sums):
             for v, (offset, width) in enumerate(zip(self.offsets, self.vectors, strict=True)):
                 total, lanes = row[v][chain], ramp(0, width)
-                product = data(r, offset, width) * factors[v]
-                self.code.store(total, total[lanes] + product, lanes)
+                value = self.accumulate(total[lanes], data(r, offset, width), factors[v])
+                self.code.store(total, value, lanes)
+
+    def accumulate(self, total: Any, data: Any, weight: Any) -> Any:
+        """One step of a vector's sum."""
+        return total + data * weight
 
     def totals(self) -> Iterator[tuple[int, int, int, Any]]:
         """Row, offset, width and register of each vector, after adding up the chains."""

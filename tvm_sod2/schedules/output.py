@@ -18,10 +18,10 @@ SHORT = 128
 class Tile:
     """A tile on the stack, one buffer for each column of vectors: TVM's limit is 1024 bytes."""
 
-    def __init__(self, code: Code, shape: Shape) -> None:
+    def __init__(self, code: Code, shape: Shape, dtype: str = "float32") -> None:
         self.code, self.shape = code, shape
         self.parts = [
-            code.buffer(shape.rows * shape.lanes, f"tile{v}") for v in range(shape.vectors)
+            code.buffer(shape.rows * shape.lanes, f"tile{v}", dtype) for v in range(shape.vectors)
         ]
 
     def put(self, registers: Registers) -> None:
@@ -73,7 +73,7 @@ class Output:
 
             choose(code, self.panel, (full, columns), (tail, rest), lambda pair: both(*pair))
             return
-        tile = Tile(code, shape)
+        tile = Tile(code, shape, str(self.group.result.dtype))
         choose(code, self.panel, full, tail, lambda vectors: versions(vectors, tile.put))
         choose(code, self.panel, columns, rest, lambda count: self._from_stack(code, tile, count))
 

@@ -19,6 +19,8 @@ class Traits:
         fma: whether one instruction multiplies and adds.
         l1_bytes, l2_bytes: data caches of one core; typical for the family, not measured.
         cores: threads that a parallel loop may use.
+        dot: how bytes are multiplied and summed: "vnni" (unsigned times signed, four at a time),
+            "sdot" (signed, four at a time), "madd" (pairs of 16 bits) or "plain".
     """
 
     vector_bytes: int
@@ -27,6 +29,7 @@ class Traits:
     l1_bytes: int
     l2_bytes: int
     cores: int
+    dot: str = "plain"
 
     def lanes(self, dtype: str) -> int:
         """Elements of `dtype` in one vector register, at least one."""
@@ -45,12 +48,16 @@ class Traits:
 
         triple = str(target.attrs.get("mtriple", "")) or codegen.llvm_get_system_triple()
         if triple.startswith(("aarch64", "arm64")):
-            return Traits(16, 32, True, 64 * kib, 512 * kib, cores)
+            dot = "sdot" if has("dotprod") else "plain"
+            return Traits(16, 32, True, 64 * kib, 512 * kib, cores, dot)
         if triple.startswith("x86_64"):
-            if has("avx512f", "avx512vl"):
-                return Traits(64, 32, True, 32 * kib, 1024 * kib, cores)
+            if has("avx512f", "avx512vl", "avx512bw"):
+                dot = "vnni" if has("avx512vnni") else "madd"
+                return Traits(64, 32, True, 32 * kib, 1024 * kib, cores, dot)
             if has("avx2", "fma"):
-                return Traits(32, 16, True, 32 * kib, 256 * kib, cores)
+                dot = "vnni" if has("avxvnni") else "madd"
+                return Traits(32, 16, True, 32 * kib, 256 * kib, cores, dot)
+            return Traits(16, 16, False, 32 * kib, 256 * kib, cores, "madd")
         return Traits(16, 16, False, 32 * kib, 256 * kib, cores)
 
 
