@@ -19,8 +19,12 @@ from tvm_sod2.frontend.converters import (
     integer,
     loops,
     ngrams,
+    optional,
     sampling,
     selection,
+    sequence,
+    sequence_map,
+    sequence_parts,
 )
 
 # Inputs that decide the rank of a result or the code of a kernel: constants, in practice.
@@ -35,7 +39,19 @@ _SHAPE_LIKE = {
 # scripts/node_tests.py and in the tests of the whole pipeline.
 _NOT_FOR_STOCK = {
     operator
-    for family in (deform, fourier, integer, loops, ngrams, sampling, selection)
+    for family in (
+        deform,
+        fourier,
+        integer,
+        loops,
+        ngrams,
+        optional,
+        sampling,
+        selection,
+        sequence,
+        sequence_map,
+        sequence_parts,
+    )  # fmt: skip
     for operator in family.CONVERTERS
 } | {"CumProd", "CumSum"}
 
@@ -79,6 +95,7 @@ def stock_cases() -> list[NodeCase]:
         case
         for case in all_cases()
         if not any(operator_key(node) in _NOT_FOR_STOCK for node in walk(case.model.graph))
+        and all(value.type.HasField("tensor_type") for value in case.model.graph.input)
     ]
 
 

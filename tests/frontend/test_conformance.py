@@ -18,8 +18,6 @@ REFUSED = {
     "test_*quantizelinear_blocked*": "block_size",
     "test_*quantizelinear_*": "no kernels here",
     "test_top_k_uint64": "cannot sort uint64",
-    "test_identity_opt": "only tensors can be given",
-    "test_identity_sequence": "only tensors can be given",
     "test_training_dropout*": "training mode",
     "test_bitcast_bool*": "the bits of bool",
     "test_maxunpool_export_with_output_shape": "output_shape",

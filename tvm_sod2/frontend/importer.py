@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence as Several
 from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
@@ -26,8 +26,10 @@ from tvm_sod2.frontend.fold import fold
 from tvm_sod2.frontend.functions import expand_functions
 from tvm_sod2.frontend.names import identifier
 from tvm_sod2.frontend.onnx_file import load_model
+from tvm_sod2.frontend.sequence_lists import bound, copied, whole
+from tvm_sod2.frontend.sequences import Optional, Sequence, Value, declared
 
-Values = dict[str, Expr]
+Values = dict[str, Value]
 
 
 def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IRModule:
@@ -84,6 +86,7 @@ class _Importer:
         self.module.crossing = _crossing(self.graph)
         self.module.ranks = _declared_ranks(self.graph)
         with bb.function("main", params):
+            values |= {value.name: self._given(value, values[value.name]) for value in inputs}
             outputs = self._main(values)
             bb.emit_func_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
         module = bb.get()
@@ -99,11 +102,10 @@ class _Importer:
         return module
 
     def _parameter(self, value: onnx.ValueInfoProto) -> relax.Var:
+        name = self.module.bb.get_unique_name(identifier(value.name))
+        self.module.onnx_values[name] = value.name
         if not value.type.HasField("tensor_type"):
-            kind = value.type.WhichOneof("value") or "nothing"
-            raise ImportModelError(
-                f"input {value.name!r} is of kind {kind}; only tensors can be given to a model"
-            )
+            return relax.Var(name, relax.AnyType())
         tensor = value.type.tensor_type
         if not tensor.HasField("shape"):
             raise ImportModelError(
@@ -113,9 +115,17 @@ class _Importer:
             )
         dims = [self._input_dim(value.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim)]
         dtype = _dtype(tensor.elem_type, f"input {value.name!r}")
-        name = self.module.bb.get_unique_name(identifier(value.name))
-        self.module.onnx_values[name] = value.name
         return relax.Var(name, relax.TensorType(dims, dtype))
+
+    def _given(self, value: onnx.ValueInfoProto, param: Value) -> Value:
+        """A tensor given to the model, or an object and what its type says of it."""
+        try:
+            kind = declared(value.type)
+        except ValueError as error:
+            raise ImportModelError(f"input {value.name!r} is {error}") from None
+        if isinstance(kind, Sequence):
+            return kind.held_by(copied(self.module.bb, param))
+        return kind.held_by(param) if isinstance(kind, Optional) else param
 
     def _input_dim(self, name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> Any:
         if dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0:
@@ -131,13 +141,22 @@ class _Importer:
         Not by ``relax.transform.ConvertToDataflow``: its CanonicalizeBindings replaces the symbols
         of a match_cast by those of its operand and so drops the check.
         """
-        for has_arms, nodes in groupby(self.graph.node, lambda node: any(subgraphs(node))):
+        for has_arms, nodes in groupby(self.graph.node, _may_branch):
             with nullcontext() if has_arms else self.module.bb.dataflow():
                 for node in nodes:
                     self._node(node, values)
-        return [values[value.name] for value in self.graph.output]
+        return [self._returned(value.name, values) for value in self.graph.output]
 
-    def _outputs(self, graph: onnx.GraphProto, outer: Values) -> list[Expr]:
+    def _returned(self, name: str, values: Values) -> Expr:
+        """A result of the model: a tensor, or the object as it is at run time."""
+        value = values[name]
+        if isinstance(value, Expr):
+            return value
+        var = whole(self._context(onnx.helper.make_node("Identity", [name], [name]), values), value)
+        self.module.onnx_values[var.name] = name
+        return var
+
+    def _outputs(self, graph: onnx.GraphProto, outer: Values) -> list[Value]:
         """Emit the nodes of a graph into the open block and return its outputs."""
         values = {**outer, **self._initializers(graph)}
         for node in graph.node:
@@ -151,18 +170,13 @@ class _Importer:
         if constants is not None:
             self._bind(dict(zip(node.output, map(const, constants), strict=True)), values)
             return
-        context = Context(
-            self.module,
-            node,
-            lambda graph, inputs=(): self._outputs(graph, {**values, **dict(inputs)}),
-            values,
-        )
+        context = self._context(node, values)
         try:
             results = CONVERTERS[operator_key(node)](context, inputs, attrs)
             if not isinstance(results, list | tuple):
                 results = [results]
             named = [
-                (name, context.result(expr, name))
+                (name, bound(context, expr, name))
                 for name, expr in zip(node.output, results, strict=False)
                 if name
             ]
@@ -177,6 +191,14 @@ class _Importer:
             raise context.error(f"its output(s) {', '.join(missing)} cannot be imported")
         self._bind(dict(named), values)
 
+    def _context(self, node: onnx.NodeProto, values: Values) -> Context:
+        return Context(
+            self.module,
+            node,
+            lambda graph, inputs=(): self._outputs(graph, {**values, **dict(inputs)}),
+            values,
+        )
+
     def _initializers(self, graph: onnx.GraphProto) -> Values:
         values: Values = {}
         self._bind(_initializers(graph), values)
@@ -188,19 +210,28 @@ class _Importer:
         values |= named
 
 
+# Where the run decides how many tensors a sequence has, a loop goes over them.
+_LOOPS = {"ConcatFromSequence", "SplitToSequence"}
+
+
+def _may_branch(node: onnx.NodeProto) -> bool:
+    """Whether what a node becomes may have arms, which no dataflow block can hold."""
+    return any(subgraphs(node)) or node.op_type in _LOOPS
+
+
 def _crossing(graph: onnx.GraphProto) -> set[str]:
     """Return the values used outside of the run of nodes without arms that makes them."""
     crossing = {value.name for value in graph.output}
     made_here: set[str] = set()
     for node in graph.node:
         inner = list(subgraphs(node))
-        if inner:
+        if _may_branch(node):
             made_here = set()
         used = {name for name in node.input if name not in made_here}
         used |= {name for arm in inner for sub in walk(arm) for name in sub.input}
         used |= {value.name for arm in inner for value in arm.output}
         crossing |= used
-        if not inner:
+        if not _may_branch(node):
             made_here |= set(node.output)
     return crossing
 
@@ -243,6 +274,6 @@ def _attribute(attr: onnx.AttributeProto, node: onnx.NodeProto) -> Any:
         return value.decode("utf-8", "replace")
     if isinstance(value, onnx.TensorProto):
         return _array(value, f"node {node_label(node)}: attribute {attr.name!r}")
-    if isinstance(value, Sequence) and value and isinstance(value[0], bytes):
+    if isinstance(value, Several) and value and isinstance(value[0], bytes):
         return [item.decode("utf-8", "replace") for item in value]
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return list(value) if isinstance(value, Several) and not isinstance(value, str) else value

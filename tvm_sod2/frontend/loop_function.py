@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tvm_sod2.frontend.names import identifier
 class Step:
     """The recursive function of a loop, and calls of it.
 
-    dims: of each result, with None where only the run can tell.
+    dims: of each result, with None where only the run can tell; None for what is no tensor.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Step:
         params: list[relax.Var],
         body: relax.SeqExpr,
         fields: list[Expr],
-        dims: list[list[Dim | None]],
+        dims: list[list[Dim | None] | None],
         own: set[tirx.Var],
     ) -> None:
         self.c, self.params = c, params
@@ -41,16 +41,11 @@ class Step:
         outside = [*params, *self.captured]
         known = symbols_in(outside) - own
         self.dims = [
-            [None if dim is None or not _symbols_of(dim) <= known else dim for dim in shape]
+            shape and [None if d is None or not _symbols_of(d) <= known else d for d in shape]
             for shape in dims
         ]
-        self.dtypes = [str(value.ty.dtype) for value in fields]
-        types = [
-            relax.TensorType(dtype=dtype, ndim=len(shape))
-            if None in shape
-            else relax.TensorType(shape, dtype)
-            for shape, dtype in zip(self.dims, self.dtypes, strict=True)
-        ]
+        types = [_type(value, shape) for value, shape in zip(fields, self.dims, strict=True)]
+        self.dtypes = [getattr(ty, "dtype", None) for ty in types]
         # Symbols that no operand's type determines are handed over as a shape.
         ret_ty = relax.TupleType(types)
         whole = relax.Function(outside, body, ret_ty)
@@ -106,13 +101,11 @@ class Step:
         return self.unpack(self.c.bb.emit(relax.Call(self.gvar, arguments)))
 
     def unpack(self, result: Expr) -> list[Expr]:
-        return [
-            self.c.emit(
-                relax.TupleGetItem(result, i),
-                [self._fresh(i, axis) if dim is None else dim for axis, dim in enumerate(shape)],
-            )
+        known = [
+            shape and [self._fresh(i, a) if dim is None else dim for a, dim in enumerate(shape)]
             for i, shape in enumerate(self.dims)
         ]
+        return [self.c.emit(relax.TupleGetItem(result, i), dims) for i, dims in enumerate(known)]
 
     def _fresh(self, i: int, axis: int) -> tirx.Var:
         return self.c.module.symbols.fresh(f"{self.c.hint}_r{i}_d{axis}")
@@ -122,9 +115,9 @@ class Step:
         start = 2 + self.states
         made = []
         for shape, dtype in zip(self.dims[start:], self.dtypes[start:], strict=True):
-            dims = [0, *(0 if dim is None else dim for dim in shape[1:])]
+            dims = [0, *(0 if dim is None else dim for dim in (shape or [])[1:])]
             if all(isinstance(dim, int) for dim in dims):
-                made.append(const(np.zeros(dims, dtype)))
+                made.append(const(np.zeros(dims, str(dtype))))
             else:
                 made.append(self.c.emit(R.zeros(relax.ShapeExpr(dims), dtype)))
         return made
@@ -137,8 +130,23 @@ def block(c: Context, emit: Callable[[], list[Expr]]) -> relax.SeqExpr:
     return relax.SeqExpr([c.bb._end_block()], result)
 
 
-def symbols_in(values: Sequence[Expr]) -> set[tirx.Var]:
-    shapes = [value.ty.shape for value in values if isinstance(value.ty, relax.TensorType)]
+def dims_of(c: Context, value: Expr) -> list[Dim] | None:
+    """The dims of a tensor, None for any other object."""
+    return c.dims(value) if isinstance(value.ty, relax.TensorType) else None
+
+
+def _type(value: Expr, dims: list[Dim | None] | None) -> relax.Type:
+    if dims is None:
+        return value.ty
+    if None in dims:
+        return relax.TensorType(dtype=value.ty.dtype, ndim=len(dims))
+    return relax.TensorType(dims, value.ty.dtype)
+
+
+def symbols_in(values: Iterable[Any]) -> set[tirx.Var]:
+    """The symbols in the dims of tensors; whatever else is among the values has none."""
+    types = [value.ty for value in values if isinstance(value, Expr)]
+    shapes = [ty.shape for ty in types if isinstance(ty, relax.TensorType)]
     return {
         s for shape in shapes if shape is not None for d in shape.values for s in _symbols_of(d)
     }

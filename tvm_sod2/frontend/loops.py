@@ -24,7 +24,7 @@ from tvm.relax import op as R
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Dim
 from tvm_sod2.frontend.dims import is_same
-from tvm_sod2.frontend.loop_function import Step, block, symbols_in
+from tvm_sod2.frontend.loop_function import Step, block, dims_of, symbols_in
 from tvm_sod2.schedules.copies import (
     copy_kernel,
     empty_kernel,
@@ -40,11 +40,15 @@ Run = Callable[[Expr, Sequence[Expr]], "Turn"]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn gives: whether to go on (None: always), the state, and what is collected."""
+    """What one turn gives: whether to go on (None: always), the state, and what is collected.
+
+    again: the turn took more for granted of its state than holds, and is to be emitted anew.
+    """
 
     goes_on: Expr | None
     state: list[Expr]
     collected: list[Expr]
+    again: bool = False
 
 
 def loop(
@@ -54,16 +58,18 @@ def loop(
     starts: Expr | None,
     state: Sequence[Expr],
     turns: Dim | None = None,
+    stacks: bool = True,
 ) -> tuple[list[Expr], list[Expr]]:
     """Emit a loop: the state after it, and what its turns gave, stacked along a new first axis.
 
     limit: largest number of turns, an int64 scalar; starts: a bool scalar; None: no bound, always.
-    turns: the limit as a dim, where it is one.
+    turns: the limit as a dim, where it is one. stacks: whether the axis is new; if not, what the
+    turns gave is joined along the first axis that it has.
     """
     certain = None if starts is None else c.constant(starts)
     if certain is not None and certain.item():
         starts = None
-    return _Loop(c, run, limit, starts, list(state), turns).emit()
+    return _Loop(c, run, limit, starts, list(state), turns, stacks).emit()
 
 
 @dataclass
@@ -74,11 +80,12 @@ class _Loop:
     starts: Expr | None
     state: list[Expr]
     turns: Dim | None
+    stacks: bool
     trips: Dim | None = None  # where they are known before the loop, unless a condition ends it
 
     def emit(self) -> tuple[list[Expr], list[Expr]]:
         c, states = self.c, len(self.state)
-        self.trips = self._trips() if len(c.node.output) > states else None
+        self.trips = self._trips() if self.stacks and len(c.node.output) > states else None
         step = self._step()
         depth, first = c.ints(self._depth()), c.ints(0)
         begins = self._begins(first)
@@ -131,27 +138,27 @@ class _Loop:
     def _step(self) -> Step:
         """The function, with as few dims of the state as possible that a turn may change."""
         c = self.c
-        dims = [c.dims(value) for value in self.state]
+        dims = [dims_of(c, value) for value in self.state]
         own: set[tirx.Var] = set()
         while True:
             params = [
-                relax.Var(f"state_{i}", relax.TensorType(shape, value.ty.dtype))
+                relax.Var(f"state_{i}", _type_with(value.ty, shape))
                 for i, (shape, value) in enumerate(zip(dims, self.state, strict=True))
             ]
             scalars = [relax.Var(name, relax.TensorType([], "int64")) for name in ("depth", "turn")]
             c.bb._begin_binding_block()
             made = self.run(scalars[1], params)
             changes = self._changes(params, made.state, own)
-            if not changes:
+            if not changes and not made.again:
                 return self._finished([*scalars, *params], made, dims, own)
             c.bb._end_block()
             for i, axis in changes:
                 symbol = c.module.symbols.fresh(f"{c.hint}_state_{i}_d{axis}")
                 own.add(symbol)
-                dims[i] = [symbol if a == axis else dim for a, dim in enumerate(dims[i])]
+                dims[i] = [symbol if a == axis else dim for a, dim in enumerate(dims[i] or [])]
 
     def _finished(
-        self, params: list[relax.Var], made: Turn, dims: list[list[Dim]], own: set[tirx.Var]
+        self, params: list[relax.Var], made: Turn, dims: list[list[Dim] | None], own: set[tirx.Var]
     ) -> Step:
         """The function of the turn just emitted into the open block."""
         c = self.c
@@ -160,6 +167,8 @@ class _Loop:
             for i, value in enumerate(params[2:])
             if not own & symbols_in([value]) and _is_large(c, value)
         ]
+        if None in dims:
+            kept = []  # A sequence may hold the state of any turn before.
         fields = self._fields(params[1], made)
         buffers = self._buffers(made)
         collected = [2 + len(made.state) + i for i in range(len(made.collected))]
@@ -172,7 +181,8 @@ class _Loop:
         body = relax.SeqExpr([c.bb._end_block()], result)
         self.state = [copied(c, v) if i in kept else v for i, v in enumerate(self.state)]
         self.state += [unwritten(c, buffer.ty) for buffer in buffers]
-        stacks = [[self.trips if buffers else None, *c.dims(v)] for v in made.collected]
+        inner = [c.dims(v)[0 if self.stacks else 1 :] for v in made.collected]
+        stacks = [[self.trips if buffers else None, *shape] for shape in inner]
         return Step(c, [*params, *buffers], body, fields, [[], [], *dims, *stacks], own)
 
     def _buffers(self, made: Turn) -> list[relax.Var]:
@@ -200,7 +210,9 @@ class _Loop:
         c = self.c
         after = c.emit(R.add(number, c.ints(1)))
         goes_on = self._both(made.goes_on, self._below(after))
-        stacked = [c.emit(R.expand_dims(value, 0)) for value in made.collected]
+        stacked = made.collected
+        if self.stacks:
+            stacked = [c.emit(R.expand_dims(value, 0)) for value in stacked]
         return [after, const(True) if goes_on is None else goes_on, *made.state, *stacked]
 
     def _kept_in_place(
@@ -235,6 +247,8 @@ class _Loop:
         c = self.c
         changes = []
         for i, (old, new) in enumerate(zip(before, after, strict=True)):
+            if not isinstance(old.ty, relax.TensorType):
+                continue
             if (c.rank(old), c.dtype(old)) != (c.rank(new), c.dtype(new)):
                 raise c.error(
                     f"its state {i} is {c.dtype(old)} of rank {c.rank(old)} before a turn and "
@@ -253,10 +267,16 @@ _LARGE = 1 << 16
 
 
 def _is_large(c: Context, value: Expr) -> bool:
-    dims = c.dims(value)
+    dims = dims_of(c, value)
+    if dims is None:
+        return False
     if not all(isinstance(dim, int) for dim in dims):
         return True
     return int(np.prod(dims)) * np.dtype(c.dtype(value)).itemsize >= _LARGE
+
+
+def _type_with(ty: relax.Type, dims: list[Dim] | None) -> relax.Type:
+    return ty if dims is None else relax.TensorType(dims, ty.dtype)
 
 
 def copied(c: Context, value: Expr) -> Expr:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from tvm import relax
+from tvm import relax, tirx
 from tvm.relax import Expr
 from tvm.relax import op as R
 
@@ -15,6 +15,9 @@ from tvm_sod2.frontend.claims import DimClaim, dim_claim
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.dims import is_same
+from tvm_sod2.frontend.loop_function import symbols_in
+from tvm_sod2.frontend.sequence_lists import join, whole
+from tvm_sod2.frontend.sequences import Object
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -57,16 +60,18 @@ class RankDependsError(ImportModelError):
         self.node = node
 
 
-def _arm(c: Context, graph: onnx.GraphProto) -> relax.SeqExpr:
+def _arm(c: Context, graph: onnx.GraphProto) -> tuple[relax.SeqExpr, list[Any]]:
+    """An arm, and what it gives: tensors, sequences, optionals."""
     c.bb._begin_binding_block()
-    outputs = c.import_arm(graph)
+    values = c.import_arm(graph)
+    outputs = [value if isinstance(value, Expr) else whole(c, value) for value in values]
     result = outputs[0] if len(outputs) == 1 else c.bb.normalize(relax.Tuple(outputs))
     if not isinstance(result, relax.Var):
         result = c.bb.emit(result)
-    return relax.SeqExpr([c.bb._end_block()], result)
+    return relax.SeqExpr([c.bb._end_block()], result), values
 
 
-def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Any]:
     arms = [attrs["then_branch"], attrs["else_branch"]]
     chosen = c.constant(inputs[0])
     if chosen is not None:
@@ -78,22 +83,25 @@ def _if(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
         arm = c.module.arms[c.hint]
         return c.import_arm(arms[arm], {} if arm or claim is None else _assuming(c, claim))
     condition = c.reshape(inputs[0], [])
-    blocks = [_arm(c, arm) for arm in arms]
-    tys = [_fields(block.body.ty) for block in blocks]
+    (then, left), (other, right) = (_arm(c, arm) for arm in arms)
     outputs = list(c.node.output)
-    if len(tys[0]) != len(tys[1]):
-        raise c.error(f"its arms return {len(tys[0])} and {len(tys[1])} values")
-    if claim is not None and any(a.ndim != b.ndim for a, b in zip(*tys, strict=True)):
+    if len(left) != len(right):
+        raise c.error(f"its arms return {len(left)} and {len(right)} values")
+    pairs = list(zip(left, right, strict=True))
+    tensors = [(a.ty, b.ty) for a, b in pairs if isinstance(a, Expr) and isinstance(b, Expr)]
+    if claim is not None and any(a.ndim != b.ndim for a, b in tensors):
         # x.squeeze() of a dim that the rest may need to be 1: `from_onnx` finds out.
-        raise RankDependsError(str(_ranks_differ(c, outputs[0], tys[0][0], tys[1][0])), c.hint)
-    merged = [_merge(c, name, a, b) for name, a, b in zip(outputs, *tys, strict=True)]
-    choice = relax.If(condition, *blocks)
-    if len(merged) == 1:
-        return [c.emit(choice, merged[0], outputs[0])]
-    both = c.emit(choice)
+        raise RankDependsError(str(_ranks_differ(c, outputs[0], *tensors[0])), c.hint)
+    known = symbols_in(c.visible.values())
+    merged = [_merge(c, name, *pair, known) for name, pair in zip(outputs, pairs, strict=True)]
+    choice = relax.If(condition, then, other)
+    parts = [choice]
+    if len(merged) > 1:
+        both = c.emit(choice)
+        parts = [relax.TupleGetItem(both, i) for i in range(len(merged))]
     return [
-        c.emit(relax.TupleGetItem(both, i), dims, name)
-        for i, (name, dims) in enumerate(zip(outputs, merged, strict=True))
+        c.emit(part, found, name) if isinstance(found, list) else found.held_by(c.emit(part))
+        for part, name, found in zip(parts, outputs, merged, strict=True)
     ]
 
 
@@ -112,12 +120,16 @@ def _assuming(c: Context, claim: DimClaim) -> dict[str, Expr]:
     return {name: stated for name, value in c.visible.items() if claim.value.same_as(value)}
 
 
-def _fields(ty: Any) -> list[Any]:
-    return list(ty.fields) if isinstance(ty, relax.TupleType) else [ty]
+def _merge(
+    c: Context, name: str, left: Any, right: Any, known: set[tirx.Var]
+) -> list[Dim] | Object:
+    """Return the dims that both arms agree on, with a fresh symbol where they do not.
 
-
-def _merge(c: Context, name: str, a: Any, b: Any) -> list[Dim]:
-    """Return the dims that both arms agree on, with a fresh symbol where they do not."""
+    Of a sequence or an optional, return what both arms say of it.
+    """
+    if not isinstance(left, Expr) or not isinstance(right, Expr):
+        return join(c, left, right, known)
+    a, b = left.ty, right.ty
     if str(a.dtype) != str(b.dtype):
         raise c.error(f"its arms give {name!r} as {a.dtype} and as {b.dtype}")
     if a.ndim != b.ndim:

@@ -10,29 +10,46 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
+from tvm_sod2.frontend.loop_function import symbols_in
 from tvm_sod2.frontend.loops import Turn, loop
+from tvm_sod2.frontend.sequence_lists import join, whole
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
 
 
-def _loop(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+def _loop(c: Context, inputs: Inputs, attrs: Attrs) -> list[Any]:
     limit, starts, *state = (*inputs, None, None)[: max(2, len(inputs))]
     body = attrs["body"]
     names = [value.name for value in body.input]
     if len(names) != 2 + len(state):
         raise c.error(f"its body takes {len(names)} inputs, where {2 + len(state)} are given")
 
+    # Sequences and optionals: what is known of them before every turn.
+    objects = [None if isinstance(value, Expr) else value for value in state]
+    known = symbols_in(c.visible.values())
+
     def run(number: Expr, values: Sequence[Expr]) -> Turn:
-        given = dict(zip(names, [number, const(True), *values], strict=True))
+        state = [v if o is None else o.held_by(v) for o, v in zip(objects, values, strict=True)]
+        given = dict(zip(names, [number, const(True), *state], strict=True))
         goes_on, *results = c.import_arm(body, given)
+        again = False
+        for i, before in enumerate(objects):
+            if before is None and not isinstance(results[i], Expr):
+                raise c.error(f"its state {i} is a tensor before a turn and none after it")
+            if before is not None:
+                joined = join(c, before, results[i], known)
+                again |= joined.summary != before.summary
+                objects[i], results[i] = joined, whole(c, results[i])
         flag = c.reshape(goes_on, [])
-        return Turn(flag, results[: len(values)], results[len(values) :])
+        return Turn(flag, results[: len(values)], results[len(values) :], again)
 
     bound = None if limit is None else c.reshape(c.astype(limit, "int64"), [])
     condition = None if starts is None else c.reshape(starts, [])
+    state = [value if isinstance(value, Expr) else whole(c, value) for value in state]
     state, collected = loop(c, run, bound, condition, state)
-    return [*state, *collected]
+    results = [v if o is None else o.held_by(v) for o, v in zip(objects, state, strict=True)]
+    return [*results, *collected]
 
 
 def _scan(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:

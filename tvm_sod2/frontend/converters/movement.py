@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvm.relax import Expr
@@ -39,17 +40,19 @@ def _concat(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     ranks = {c.rank(x) for x in inputs}
     if len(ranks) > 1:
         raise c.error(f"its inputs have ranks {sorted(ranks)}; they must have one")
-    if len(inputs) == 1:
-        return inputs[0]
-    shapes = [c.dims(x) for x in inputs]
+    return inputs[0] if len(inputs) == 1 else R.concat(alike(c, inputs, axis), axis)
+
+
+def alike(c: Context, tensors: Sequence[Expr], axis: int) -> list[Expr]:
+    """The tensors with equal dims but along the axis, as a concatenation needs them."""
+    shapes = [c.dims(x) for x in tensors]
     # Equal in any valid model, so that one known dim decides.
     columns = zip(*shapes, strict=True)
     common = [next((d for d in column if isinstance(d, int)), column[0]) for column in columns]
-    same = [
+    return [
         c.equate(x, [*common[:axis], shape[axis], *common[axis + 1 :]])
-        for x, shape in zip(inputs, shapes, strict=True)
+        for x, shape in zip(tensors, shapes, strict=True)
     ]
-    return R.concat(same, axis)
 
 
 def _transpose(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
