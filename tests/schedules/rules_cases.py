@@ -12,7 +12,8 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.tirx import PrimFunc
 
-from tvm_sod2.schedules.rules import RULES, loops
+from tvm_sod2.schedules import grain
+from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.traits import Traits, host_target
 
 TARGET = host_target()
@@ -85,11 +86,11 @@ class Kernel:
         self.func = fused(types, graph)
         self.count = len(types)
         self.scheduled = schedule(self.func)
-        limit, loops.FORK_WORK = loops.FORK_WORK, 1
+        limit, grain.GRAIN = grain.GRAIN, 1
         try:
             forked = schedule(self.func, replace(TRAITS, cores=2))
         finally:
-            loops.FORK_WORK = limit
+            grain.GRAIN = limit
         alone = schedule(self.func, replace(TRAITS, cores=1))
         names = {"forked": forked, "alone": alone}
         module = tvm.compile(

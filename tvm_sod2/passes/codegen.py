@@ -19,6 +19,7 @@ from tvm.target import Target
 from tvm_ffi import VisitInterrupt, structural_walk
 
 from tvm_sod2.errors import BuildError
+from tvm_sod2.passes.fork import ForkAboveGrain
 
 # More modules than threads, so that a wrong cost estimate is evened out by the queue.
 _MODULES_PER_THREAD = 3
@@ -42,7 +43,7 @@ def block_passes() -> list[tvm.transform.Pass]:
     ]
 
 
-def loop_passes() -> list[tvm.transform.Pass]:
+def loop_passes(target: Target) -> list[tvm.transform.Pass]:
     """From loops over buffers to functions with TVM's packed calling convention.
 
     Without `NarrowDataType`, which can prove nothing about int64 dims, and without what LLVM does
@@ -58,7 +59,7 @@ def loop_passes() -> list[tvm.transform.Pass]:
         tirx.transform.StmtSimplify(),
         s_tir.transform.RewriteUnsafeSelect(),
         tirx.transform.FP8ComputeLegalize(),
-        tirx.transform.SplitHostDevice(),
+        ForkAboveGrain(target),
         tirx.transform.MakePackedAPI(),
         tirx.transform.FP8StorageLegalize(),
         tirx.transform.BF16StorageLegalize(),
@@ -136,7 +137,7 @@ def _build(kernels: dict[tvm.ir.GlobalVar, tirx.PrimFunc], target: Target) -> tv
     if scheduled:
         mod.update(tvm.transform.Sequential(block_passes())(tvm.IRModule(scheduled)))
     bind = tirx.transform.BindTarget(target.with_host(target))
-    mod = tvm.transform.Sequential([bind, *loop_passes()])(mod)
+    mod = tvm.transform.Sequential([bind, *loop_passes(target)])(mod)
     if tvm.transform.PassContext.current().config.get("tirx.disable_assert", False):
         mod = tirx.transform.SkipAssert()(mod)
     return tvm.get_global_func("target.build.llvm")(mod, target)

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.gemm import kernel_matrix
@@ -128,11 +127,13 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     joined = horizontal.dilation == 1 and groups == 1
     shape = Shape.for_columns(channels, traits)
     panels = Panels(channels, shape)
-    count, *sizes = panels.packed_shape(kernel["H"] * kernel["W"] * kernel["I"])
+    steps = kernel["H"] * kernel["W"] * kernel["I"]
+    count, *sizes = panels.packed_shape(steps)
     packed = tirx.decl_buffer([count * groups, *sizes], "float32", f"{w.name}_packed")
     code = Code()
     every = i64(groups * panels.count)
-    with code.loop(batch * out_h * every, "t", ForKind.PARALLEL) as t, code.bank():
+    work = batch * out_h * out_w * i64(steps * kernel["O"])
+    with code.tasks(batch * out_h * every, "t", work) as t, code.bank():
         part, line = code.slot(t % every, "part"), code.slot(t // every, "line")
         group_at = code.slot(part // i64(panels.count), "group")
         panel = code.slot(part % i64(panels.count), "panel")
@@ -189,7 +190,7 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
 
             start = group_at * i64(channels) + panel * i64(shape.columns)
             output = Output(group, panels, panel, pixels, at, start)
-            output.write(code, versions, kernel["H"] * kernel["W"] * kernel["I"])
+            output.write(code, versions, steps)
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(

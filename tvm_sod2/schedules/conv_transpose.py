@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
@@ -60,7 +59,8 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
     batch, height, width = list(x.shape)[:3]
     blocks = (width + i64(shape.rows - 1)) // i64(shape.rows)
     code = Code()
-    with code.loop(batch * height * i64(count), "t", ForKind.PARALLEL) as t, code.bank():
+    work = batch * height * width * i64(dims["I"] * taps * dims["O"])
+    with code.tasks(batch * height * i64(count), "t", work) as t, code.bank():
         part, line = code.slot(t % i64(count), "part"), code.slot(t // i64(count), "line")
         n, h = code.slot(line // height, "n"), code.slot(line % height, "h")
         panel = code.slot(part % i64(panels.count), "panel")

@@ -7,9 +7,9 @@ from typing import Any
 
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.kernel import Code, i64
+from tvm_sod2.schedules.panels import product
 
 
 def copy_kernel(rank: int, dtype: str) -> tirx.PrimFunc:
@@ -64,7 +64,8 @@ def _copy(code: Code, source: Any, target: Any, at: list[Expr], before: list[Exp
     if axis == len(source.shape):
         code.store(target, source[tuple(at)], *before, *at)
         return
+    extent, name = i64(source.shape[axis]), f"i{axis}"
     outermost = axis == 0 and len(source.shape) > 1
-    kind = ForKind.PARALLEL if outermost else ForKind.SERIAL
-    with code.loop(i64(source.shape[axis]), f"i{axis}", kind) as i:
+    loop = code.tasks(extent, name, product(source.shape)) if outermost else code.loop(extent, name)
+    with loop as i:
         _copy(code, source, target, [*at, i], before)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.conv2d import Blocks, windows
 from tvm_sod2.schedules.epilogue import Group
@@ -48,7 +47,8 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
     height, width = x.shape[1], x.shape[2]
     batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
-    with code.loop(batch * i64(chunks.count) * out_h, "t", ForKind.PARALLEL) as t, code.bank():
+    work = batch * out_h * out_w * i64(kernel["H"] * kernel["W"] * channels)
+    with code.tasks(batch * i64(chunks.count) * out_h, "t", work) as t, code.bank():
         oh, line = code.slot(t % out_h, "oh"), code.slot(t // out_h, "line")
         chunk = code.slot(line % i64(chunks.count), "chunk")
         n = code.slot(line // i64(chunks.count), "n")

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import (
@@ -92,7 +91,7 @@ def _emit(
     linear = group.row_linear()
     code = Code()
     blocks = EvenBlocks(code, m, shape.rows)
-    with code.loop(blocks.count * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
+    with code.tasks(blocks.count * i64(panels.count), "t", m * i64(k * n)) as t, code.bank():
         first, rows = blocks.locate(t // i64(panels.count))
         panel = code.slot(t % i64(panels.count), "panel")
 

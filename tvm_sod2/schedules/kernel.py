@@ -11,6 +11,8 @@ import numpy as np
 from tvm import tirx
 from tvm.tirx import ForKind
 
+from tvm_sod2.schedules import grain
+
 Pack = Callable[[np.ndarray], np.ndarray]
 
 
@@ -123,6 +125,14 @@ class Code:
         self._open.append([])
         yield var
         self.add(tirx.For(var, i64(start), i64(extent), kind, _sequence(self._open.pop())))
+
+    @contextmanager
+    def tasks(self, extent: Any, name: str, work: Any) -> Iterator[Any]:
+        """A loop whose iterations run on several threads where `work` is worth it, see grain.py."""
+        var = tirx.Var(name, "int64")
+        self._open.append([])
+        yield var
+        self.add(grain.tasks(var, i64(extent), work, _sequence(self._open.pop())))
 
     @contextmanager
     def vector(self, width: int) -> Iterator[Any]:

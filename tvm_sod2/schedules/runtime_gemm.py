@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import (
@@ -60,7 +59,8 @@ def _emit_width(code: Code, group: Group, shape: Shape) -> None:
     k = a.shape[-1]
     blocks = EvenBlocks(code, m, shape.rows)
     panels = (n + i64(shape.columns - 1)) // i64(shape.columns)
-    with code.loop(product(batch) * blocks.count * panels, "t", ForKind.PARALLEL) as t, code.bank():
+    work = product([*batch, m, n, k])
+    with code.tasks(product(batch) * blocks.count * panels, "t", work) as t, code.bank():
         start = code.slot(
             tirx.min(t % panels * i64(shape.columns), n - i64(shape.columns)), "start"
         )

@@ -8,10 +8,10 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, For, ForKind, IntImm, Stmt, Var
 
+from tvm_sod2.schedules import grain
 from tvm_sod2.schedules.traits import Traits
 
 __all__ = [
-    "FORK_WORK",
     "Body",
     "bind",
     "ceil_div",
@@ -25,13 +25,6 @@ __all__ = [
     "static",
     "vector",
 ]
-
-FORK_WORK = 2**18
-"""Instructions times elements below which a kernel stays on one thread.
-
-Measured: a million of these take 13 to 20 us on one AVX-512 core, a fork 2 us on free cores and 7
-on busy ones.
-"""
 
 Body = Callable[[Expr, int], Stmt]
 """Makes the statement for `width` consecutive elements from a start (width 1: a scalar)."""
@@ -169,19 +162,13 @@ def decode(index: Expr, extents: Sequence[Expr]) -> list[Expr]:
 
 
 def fork(traits: Traits, tasks: Expr, work: Expr, body: Callable[[Expr], Stmt]) -> Stmt:
-    """`body` for each task, on several threads where the whole work is worth a fork.
-
-    After: ``if work >= FORK_WORK: for t in T.parallel(tasks): ...``, else the same loop, serial.
-    """
+    """`body` for each task, on several threads where the whole work is worth a fork."""
     if static(tasks) == 0:
         return sequence([])
     if static(tasks) == 1:
         return body(i64(0))
     alone = static(work)
-    if traits.cores == 1 or (alone is not None and alone < FORK_WORK):
+    if traits.cores == 1 or (alone is not None and alone < grain.GRAIN):
         return serial(tasks, body, "task")
     var = Var("task", "int64")
-    forked = For(var, i64(0), tasks, ForKind.PARALLEL, body(var))
-    if alone is not None:
-        return forked
-    return tirx.IfThenElse(work >= i64(FORK_WORK), forked, serial(tasks, body, "task"))
+    return grain.tasks(var, tasks, work, body(var))

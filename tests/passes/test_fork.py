@@ -1,0 +1,77 @@
+"""Tasks as a function of their own, called once or forked by the work that the dims make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tvm
+from tvm import tirx
+from tvm.tirx import ForKind
+from tvm_ffi import structural_walk
+
+from tvm_sod2.passes.codegen import CompileKernels
+from tvm_sod2.passes.fork import CHUNKS, ForkAboveGrain
+from tvm_sod2.schedules.grain import FORK, GRAIN
+from tvm_sod2.schedules.kernel import Code, i64
+from tvm_sod2.schedules.traits import host_target
+
+
+def squares(work_per_task: int, tasks: int | None = None) -> tirx.PrimFunc:
+    """y[t] = x[t] * x[t] + t, one task for each element."""
+    n = tirx.Var("n", "int64") if tasks is None else i64(tasks)
+    x, y = (tirx.decl_buffer([n], "float32", name) for name in "xy")
+    code = Code()
+    with code.tasks(n, "t", n * i64(work_per_task)) as t:
+        code.store(y, x[t] * x[t] + tirx.Cast("float32", t), t)
+    func = tirx.PrimFunc([x, y], code.body())
+    return func.with_attr({"global_symbol": "squares", "tirx.noalias": True})
+
+
+def forked(func: tirx.PrimFunc) -> tvm.IRModule:
+    target = host_target()
+    passes = [
+        tirx.transform.BindTarget(target.with_host(target)),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.StmtSimplify(),
+        ForkAboveGrain(target),
+    ]
+    return tvm.transform.Sequential(passes)(tvm.IRModule({"squares": func}))
+
+
+def found(body: object, kind: type) -> list:
+    nodes: list = []
+    structural_walk(body, [(kind, nodes.append)])
+    return nodes
+
+
+def parallel(body: object) -> int:
+    return sum(loop.kind == ForKind.PARALLEL for loop in found(body, tirx.For))
+
+
+def test_the_tasks_are_written_once_and_the_dims_decide_how_they_are_called() -> None:
+    mod = forked(squares(work_per_task=64))
+    host, tasks = mod["squares"], mod["squares_kernel"]
+    assert len(mod.functions) == 2
+    assert [parallel(f.body) for f in (host, tasks)] == [1, 0]
+    assert [len(found(f.body, tirx.BufferStore)) for f in (host, tasks)] == [0, 1]
+    (choice,) = found(host.body, tirx.IfThenElse)
+    assert (parallel(choice.then_case), parallel(choice.else_case)) == (1, 0)
+    assert not any(node.attr_key == FORK for node in found(host.body, tirx.AttrStmt))
+
+
+@pytest.mark.parametrize(("tasks", "forks"), [(GRAIN // 64 - 1, 0), (GRAIN // 64, 1)])
+def test_constant_work_leaves_no_choice(tasks: int, forks: int) -> None:
+    host = forked(squares(64, tasks))["squares"]
+    assert parallel(host.body) == forks
+    assert found(host.body, tirx.IfThenElse) == []
+
+
+@pytest.mark.parametrize("work_per_task", [1, GRAIN])
+def test_every_task_runs_once(work_per_task: int) -> None:
+    mod = tvm.IRModule({"squares": squares(work_per_task)})
+    (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]
+    for n in (0, 1, CHUNKS - 1, CHUNKS, CHUNKS + 1, 3 * CHUNKS + 5, 1009):
+        x = np.arange(n, dtype="float32") / 7
+        y = tvm.runtime.tensor(np.full(n, np.nan, "float32"))
+        library["squares"](tvm.runtime.tensor(x), y)
+        np.testing.assert_allclose(y.numpy(), x * x + np.arange(n), rtol=1e-6)

@@ -1,0 +1,31 @@
+"""Loops whose iterations are tasks for several threads, and how much work is worth a fork.
+
+    attr "sod2.fork" = work
+    for task in T.parallel(tasks): ...
+
+Whether the threads are woken is decided at run time from `work`, see passes/fork.py. A task must
+not depend on another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx import ForKind
+
+FORK = "sod2.fork"
+
+GRAIN = 2**19
+"""Work below which a kernel stays on one thread, in vector instructions times lanes.
+
+A fused multiply-add counts as one for each of its lanes. Measured on one AVX-512 core: 65 of these
+take a nanosecond, so this is 8 us; a fork takes 3.3 us where both cores are free, and milliseconds
+where something else runs on them.
+"""
+
+
+def tasks(var: Any, extent: Any, work: Any, body: Any) -> Any:
+    """`body` for each value of `var` in [0, extent), on several threads if `work` is worth it."""
+    loop = tirx.For(var, tirx.IntImm("int64", 0), extent, ForKind.PARALLEL, body)
+    return tirx.AttrStmt(tirx.IntImm("int32", 0), FORK, work, loop)
