@@ -36,7 +36,7 @@ from node_test_cases import (
 
 GROUP = 24
 SECONDS_PER_CASE = 60
-START_SECONDS = 60
+START_SECONDS = 600
 
 
 def _run(cases: list[Case]) -> dict[str, list[str]]:
@@ -140,8 +140,9 @@ class _Manager(threading.Thread):
             self.process = context.Process(target=_worker, args=arguments, daemon=True)
             self.process.start()
             theirs.close()
-            if self.pipe.poll(START_SECONDS):
-                self.pipe.recv()
+            if not self.pipe.poll(START_SECONDS):
+                raise TimeoutError(f"a process did not start within {START_SECONDS} s")
+            self.pipe.recv()
         self.pipe.send(group)
         try:
             if self.pipe.poll(SECONDS_PER_CASE + 10 * len(group)):
