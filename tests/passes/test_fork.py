@@ -67,6 +67,24 @@ def test_constant_work_leaves_no_choice(tasks: int, forks: int) -> None:
 
 
 @pytest.mark.parametrize("work_per_task", [1, GRAIN])
+def test_a_task_may_have_buffers_that_are_too_large_for_the_stack(work_per_task: int) -> None:
+    n, size = tirx.Var("n", "int64"), 3000
+    y = tirx.decl_buffer([n], "float32", "y")
+    code = Code()
+    with code.tasks(n, "t", n * i64(work_per_task)) as t:
+        scratch = code.buffer(size, "scratch")
+        with code.loop(size, "i") as i:
+            code.store(scratch, tirx.Cast("float32", t + i), i)
+        code.store(y, scratch[i64(size - 1)], t)
+    func = tirx.PrimFunc([y], code.body()).with_attr({"global_symbol": "last"})
+    mod = tvm.IRModule({"last": func.with_attr("tirx.noalias", True)})
+    (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]
+    out = tvm.runtime.tensor(np.zeros(70, "float32"))
+    library["last"](out)
+    np.testing.assert_array_equal(out.numpy(), np.arange(70) + size - 1)
+
+
+@pytest.mark.parametrize("work_per_task", [1, GRAIN])
 def test_every_task_runs_once(work_per_task: int) -> None:
     mod = tvm.IRModule({"squares": squares(work_per_task)})
     (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]

@@ -29,6 +29,9 @@ CHUNKS = 64
 nothing."""
 
 
+_CPU = 1  # DLPack's number
+
+
 @tvm.transform.module_pass(opt_level=0, name="ForkAboveGrain")
 class ForkAboveGrain:
     """Replace what schedules/grain.py marks; runs in the place of TVM's SplitHostDevice."""
@@ -62,7 +65,10 @@ class _Outliner:
         begin, count = tirx.Var("begin", "int64"), tirx.Var("count", "int64")
         self.regions[begin] = count, loop.extent
         tasks = tirx.For(loop.loop_var, begin, count, ForKind.SERIAL, loop.body)
-        region = tirx.AttrStmt(self.target, "target", tirx.IntImm("int32", 0), tasks)
+        # Where a task's larger buffers come from, as MakePackedAPI says it of whole kernels.
+        for key, value in (("device_id", 0), ("device_type", _CPU)):
+            tasks = tirx.AttrStmt(tvm.ir.StringImm("default"), key, _i32(value), tasks)
+        region = tirx.AttrStmt(self.target, "target", _i32(0), tasks)
         size = tirx.max(tirx.floordiv(loop.extent + _i64(CHUNKS - 1), _i64(CHUNKS)), one)
         chunk = tirx.Var("chunk", "int64")
         body = [
@@ -91,6 +97,10 @@ class _Outliner:
         if isinstance(node.value, tirx.IntImm):
             return forked if node.value.value >= GRAIN else alone
         return tirx.IfThenElse(node.value >= _i64(GRAIN), forked, alone)
+
+
+def _i32(value: int) -> tirx.IntImm:
+    return tirx.IntImm("int32", value)
 
 
 def _i64(value: int) -> tirx.IntImm:
