@@ -5,6 +5,7 @@ post-dominators as in TVM's FuseOps, so that every group has one output and is c
 
 A Reorganize operator that moves no data (reshape) is a free view on a CPU and joins no group: the
 index arithmetic of a fused reshape by a run-time dim costs more than the pass over memory it saves.
+What widens the bytes of an integer product is part of its group: the kernel reads bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tvm_ffi
 from tvm import relax
 
 from tvm_sod2.op_classes import Dynamism, Mapping, Row, row
+from tvm_sod2.passes.integer_operands import is_product, is_widening
 from tvm_sod2.passes.postdominators import EXIT, immediate_post_dominators, nodes_between
 
 _ONE, _EXPAND, _MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_MANY
@@ -64,10 +66,16 @@ def is_cast(binding: relax.Binding) -> bool:
 class _Planner:
     def __init__(self, block: relax.BindingBlock) -> None:
         self.bindings = list(block.bindings)
-        self.nodes = {i: rule for i, b in enumerate(self.bindings) if (rule := _node(b))}
+        own = _defining(self.bindings)
+        self.nodes = {
+            i: rule for i, b in enumerate(self.bindings) if i not in own and (rule := _node(b))
+        }
         self.same = SameDims(self.bindings)
         self.consumers = _consumers(block)
+        self.widening = self._widening(block)
         self.post = immediate_post_dominators(len(self.bindings), self.consumers)
+        for i in (i for inside in self.widening.values() for i in inside):
+            del self.nodes[i]
         self.groups = {
             i: Group([i], i if rule.mapping is _MANY else None) for i, rule in self.nodes.items()
         }
@@ -81,7 +89,24 @@ class _Planner:
         for group in groups:
             while group.members and is_cast(self.bindings[group.members[-1]]):
                 group.members.pop()  # Nothing in the group needs the cast: it stays outside.
+            if group.anchor is not None:
+                group.members = [*self.widening.get(group.anchor, ()), *group.members]
         return [group for group in groups if group.members]
+
+    def _widening(self, block: relax.BindingBlock) -> dict[int, list[int]]:
+        """For each integer product, the bindings that widen its operands and serve nothing else."""
+        position = {binding.var: i for i, binding in enumerate(block.bindings)}
+
+        def before(reader: int) -> list[int]:
+            found: list[int] = []
+            for arg in self.bindings[reader].value.args:
+                i = position.get(arg, -1) if isinstance(arg, tvm.ir.Var) else -1
+                alone = i in self.nodes and self.consumers[i] == [reader]
+                if alone and is_widening(self.bindings[i].value):
+                    found += [*before(i), i]
+            return found
+
+        return {i: sorted(before(i)) for i, b in enumerate(self.bindings) if is_product(b.value)}
 
     def _grow(self, start: int) -> None:
         """Merge the group of `start` with what lies between its output and the post-dominator."""
@@ -161,6 +186,23 @@ class SameDims:
         while key in self._name:
             key = self._name[key]
         return key
+
+
+def _defining(bindings: list[relax.Binding]) -> set[int]:
+    """The casts that give a symbol its value: within a group nobody outside could read it."""
+    made = {binding.var for binding in bindings}
+    seen: set[tvm.ir.Var] = set()
+    for binding in bindings:
+        for var in relax.analysis.free_vars(binding.value):
+            if var not in made:
+                seen.update(relax.analysis.tir_vars_in_type(var.ty))
+    found = set()
+    for i, binding in enumerate(bindings):
+        symbols = relax.analysis.tir_vars_in_type(binding.var.ty)
+        if is_cast(binding) and not seen.issuperset(symbols):
+            found.add(i)
+        seen.update(symbols)
+    return found
 
 
 def _node(binding: relax.Binding) -> Row | None:

@@ -1,0 +1,138 @@
+"""Integer products take bytes: what widens them stands before each product, for its kernel to read.
+
+    w: int32 constant in [-128, 127]
+    a = subtract(astype(x: uint8, int32), zero); y = matmul(a, w)
+        ->  a' = subtract(astype(x, int32), zero); w' = astype(w: int8, int32); y = matmul(a', w')
+
+Each product has a copy of its own of the widening operators, so that fusion can put them into its
+kernel and no int32 tensor is stored. Weights of nine bits (bytes less a zero point) are moved by a
+constant into eight, which adds that constant times a sum of the activations:
+
+    matmul(a, w)  ->  add(matmul(a, w - c), multiply(matmul(a, ones), c))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.ir import Expr
+
+from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.passes.inline_leaves import inline_leaves
+from tvm_sod2.passes.mutate import map_functions
+
+_ASTYPE, _SUBTRACT, _PERMUTE = (
+    tvm.ir.Op.get(f"relax.{name}") for name in ("astype", "subtract", "permute_dims")
+)
+_BYTES = ("int8", "uint8")
+
+
+@tvm.transform.module_pass(opt_level=0, name="IntegerOperands")
+def integer_operands(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Apply the rules above to every integer product; what becomes unused is removed."""
+    return inline_leaves(map_functions(mod, lambda func: _Narrower().visit_expr(func)))
+
+
+def is_widening(value: Expr) -> bool:
+    """Whether the operator only widens bytes to int32, or takes a zero point off."""
+    if not isinstance(value, relax.Call) or str(getattr(value.ty, "dtype", "")) != "int32":
+        return False
+    if value.op == _ASTYPE:
+        return str(value.args[0].ty.dtype) in _BYTES
+    return value.op == _SUBTRACT and value.args[1].ty.ndim == 0
+
+
+def is_product(value: Expr) -> bool:
+    """Whether the call is an anchor that computes in int32."""
+    if not isinstance(value, relax.Call) or getattr(value.op, "name", "") not in _CHANNEL_AXIS:
+        return False
+    return all(str(e.ty.dtype) == "int32" for e in (value, *value.args))
+
+
+def _channel_axis(call: relax.Call) -> int:
+    return int(call.attrs.kernel_layout.index("O"))
+
+
+# Which axis of the weights are the columns, or output channels, of the result.
+_CHANNEL_AXIS: dict[str, Callable[[relax.Call], int]] = {
+    "relax.matmul": lambda call: call.args[1].ty.ndim - 1,
+    "relax.nn.conv2d": _channel_axis,
+}
+
+
+@relax.expr_functor.mutator
+class _Narrower(relax.PyExprMutator):
+    def visit_call_(self, call: relax.Call) -> Expr:
+        call = super().visit_call_(call)
+        if not is_product(call):
+            return call
+        data, weight = self._widened(call.args[0]), constant_array(call.args[1])
+        if data is None:
+            return call
+        if weight is None:
+            right = self._widened(call.args[1])
+            return call if right is None else relax.Call(call.op, [data, right], call.attrs)
+        return self._with_bytes(call, data, weight)
+
+    def _with_bytes(self, call: relax.Call, data: Expr, weight: np.ndarray) -> Expr:
+        axis = _CHANNEL_AXIS[call.op.name](call)
+        shift = _shift(weight, axis)
+        moved = weight if shift is None else weight - shift
+        if moved.size and (moved.min() < -128 or moved.max() > 127):
+            return call
+        if shift is None:
+            return self._product(call, data, moved)
+        if call.op.name != "relax.matmul" and int(call.attrs.groups) != 1:
+            return call
+        dims = [1 if i == axis else d for i, d in enumerate(weight.shape)]
+        again = self._widened(call.args[0])
+        sums = self.builder_.emit(self._product(call, again, np.ones(dims, np.int32)))
+        first = self.builder_.emit(self._product(call, data, moved))
+        factor = self._along_channels(call, shift.reshape(-1))
+        return relax.op.add(first, self.builder_.emit(relax.op.multiply(sums, factor)))
+
+    def _product(self, call: relax.Call, data: Expr, weight: np.ndarray) -> Expr:
+        narrow = relax.const(weight.astype(np.int8), "int8")
+        wide = self.builder_.emit(relax.op.astype(narrow, "int32"))
+        return relax.Call(call.op, [data, wide], call.attrs)
+
+    def _along_channels(self, call: relax.Call, values: np.ndarray) -> Expr:
+        """One number for each channel of the result, or one for all."""
+        if values.size == 1:
+            return relax.const(values.reshape(()), "int32")
+        layout = "C" if call.op.name == "relax.matmul" else call.attrs.data_layout
+        return relax.const(values.reshape([-1 if c == "C" else 1 for c in layout]), "int32")
+
+    def _widened(self, expr: Expr, axes: list[int] | None = None) -> Expr | None:
+        """A new copy of what widens `expr` from bytes, None if it does more than that.
+
+        Axes are permuted while elements are bytes.
+        """
+        value = self.lookup_binding(expr) if isinstance(expr, tvm.ir.Var) else None
+        if not isinstance(value, relax.Call):
+            return None
+        if value.op == _PERMUTE and axes is None and value.attrs.axes is not None:
+            return self._widened(value.args[0], list(map(int, value.attrs.axes)))
+        if not is_widening(value):
+            return None
+        source, *zero = value.args
+        if value.op == _ASTYPE:
+            if axes is not None:
+                source = self.builder_.emit(relax.op.permute_dims(source, axes))
+            return self.builder_.emit(relax.op.astype(source, "int32"))
+        inner = self._widened(source, axes)
+        return None if inner is None else self.builder_.emit(relax.op.subtract(inner, *zero))
+
+
+def _shift(weight: np.ndarray, axis: int) -> np.ndarray | None:
+    """What to subtract so that weights fit into int8, of rank alike: one number, or one for each
+    channel; None where they do."""
+    if not weight.size or (weight.min() >= -128 and weight.max() <= 127):
+        return None
+    if weight.max() - weight.min() <= 255:
+        return np.full([1] * weight.ndim, weight.min() + 128, np.int32)
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    return weight.min(axis=others, keepdims=True) + np.int32(128)
