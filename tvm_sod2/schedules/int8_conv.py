@@ -129,8 +129,8 @@ def emit_int8_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                 if zero is None:
                     return DotRegisters(code, rows, vectors, dot)
                 starts: dict[int, Any] = {}
-                for offset in (sum(vectors[:v]) for v in range(len(vectors))):
-                    size = vectors[len(starts)]
+                for v, size in enumerate(vectors):
+                    offset = sum(vectors[:v])
                     starts[offset] = code.register(size, "start", offset, dtype="int32")
                     code.store(starts[offset], splat(tirx.const(0, "int32"), size), ramp(0, size))
                 with code.loop(kh_count, "kh") as j:
