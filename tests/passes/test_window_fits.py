@@ -1,4 +1,4 @@
-"""A convolution's or pooling's window has to fit into its input at least once."""
+"""The window of a convolution has to fit into its input at least once; pooling may give nothing."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ class Pooled:
         return y
 
 
-def test_an_input_smaller_than_the_window_is_refused() -> None:
+def test_an_input_smaller_than_the_window_by_more_than_a_stride_is_refused() -> None:
     report = tvm_sod2.analyze(Pooled)
     assert report.constraints == (
-        "y: dim 1 of its result is (h - 3) // 2 + 1, expected 1 or more",
-        "y: dim 2 of its result is w // 2, expected 1 or more",
+        "y: dim 1 of its result is (h - 3) // 2 + 1, expected 0 or more",
     )
-    for condition, symbol, least in zip(report.conditions, "hw", (3, 2), strict=True):
+    for condition, symbol, least in zip(report.conditions, "h", (1,), strict=True):
         assert eval(str(condition), {}, {symbol: least})
         assert not eval(str(condition), {}, {symbol: least - 1})
 
 
 def test_bounds_that_make_the_window_fit_need_no_check() -> None:
-    main = Pooled["main"].with_attr("tir_var_lower_bound", {"h": 3, "w": 2})
+    main = Pooled["main"].with_attr("tir_var_lower_bound", {"h": 1})
     assert tvm_sod2.analyze(tvm.IRModule({"main": main})).constraints == ()
 
 

@@ -52,6 +52,8 @@ def _split(g: Growth) -> None:
         g.ops("Split", 2, value, run_time_vector(g, entries), axis=axis)
         return
     parts = g.integer(1, 3)
+    if any((parts - 1) * -(-s // parts) > s for s in value.dims[axis]):
+        raise RejectedError  # There would be a part of a negative size.
     g.ops("Split", parts, value, axis=axis, num_outputs=parts)
 
 

@@ -12,7 +12,9 @@ from .row import FLOAT, INTEGER, Row, axes_of, axis_of, positive, vector
 def _reduction(name: str, dtypes: tuple[str, ...], weight: float = 0.6) -> Row:
     def add(g: Growth) -> None:
         value = g.pick(dtypes)
-        if name in ("ReduceLogSum",):
+        if name == "ReduceMean" and any(0 in sizes for sizes in value.dims):
+            raise RejectedError  # The mean of nothing is not defined.
+        if name == "ReduceLogSum":
             value = positive(g, value)
         keep = g.integer(0, 1)
         attributes = {} if g.flip(0.2) and keep else {"keepdims": keep}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..drawing import RejectedError
 from ..growth import Growth
 from ..values import Value
 from .row import Row
@@ -79,7 +80,22 @@ def _pool(g: Growth, op_type: str) -> None:
             window.pop("dilations", None)
     if op_type == "LpPool":
         window["p"] = g.one_of([1, 2])
+    if not _fits(image, window):
+        raise RejectedError  # ONNX Runtime then rounds the negative count of positions to zero.
     g.ops(op_type, 2 if op_type == "MaxPool" and g.flip(0.15) else 1, image, **window)
+
+
+def _fits(image: Value, window: dict[str, Any]) -> bool:
+    """Whether the window lacks one entry at most, at every sample."""
+    spatial = image.rank - 2
+    pads = window.get("pads", [0] * (2 * spatial))
+    strides = window.get("strides", [1] * spatial)
+    for i, (size, step) in enumerate(zip(window["kernel_shape"], strides, strict=True)):
+        extent = (size - 1) * window.get("dilations", [1] * spatial)[i] + 1
+        missing = extent - image.smallest(2 + i) - pads[i] - pads[spatial + i]
+        if missing > 0 and (step > 1 or missing > 1):
+            return False
+    return True
 
 
 def _global(g: Growth, op_type: str) -> None:

@@ -44,7 +44,7 @@ def _range_of(start: int, end: int, step: int, size: Dim) -> tuple[Dim, Dim]:
     else:
         # In ONNX start clamps to [0, size - 1] and end to [-1, size - 1].
         last = size - 1
-        first = _clamped(start, size, -1, last)
+        first = _clamped(start, size, 0, last)
         until = _clamped(end, size, -1, last)
         begin, stop = simplify(last - first), simplify(last - until)
     return begin, maximum(begin, stop)
@@ -82,11 +82,11 @@ def _at_run_time(
     zero, last = c.ints(0), c.emit(R.subtract(sizes, c.ints(1)))
     forward = np.asarray(steps) > 0
 
-    def clamped(index: Expr) -> Expr:
+    def clamped(index: Expr, least: int) -> Expr:
         index = c.astype(index, "int64")
         negative = c.emit(R.less(index, zero))
         index = c.emit(R.where(negative, c.emit(R.add(index, sizes)), index))
-        low = c.ints([0 if up else -1 for up in forward])
+        low = c.ints([0 if up else least for up in forward])
         high = sizes if forward.all() else c.emit(R.where(const(forward), sizes, last))
         index = c.emit(R.minimum(c.emit(R.maximum(index, low)), high))
         if forward.all():
@@ -94,8 +94,8 @@ def _at_run_time(
         backward = c.emit(R.subtract(last, index))
         return c.emit(R.where(const(forward), index, backward))
 
-    begin = clamped(starts)
-    span = c.emit(R.maximum(c.emit(R.subtract(clamped(ends), begin)), zero))
+    begin = clamped(starts, 0)
+    span = c.emit(R.maximum(c.emit(R.subtract(clamped(ends, -1), begin)), zero))
     strides = [abs(step) for step in steps]
     end = c.emit(R.add(begin, span))
     # Begins and ends, not lengths: the kernel of a slice takes each as one plain symbol.
@@ -208,11 +208,11 @@ def _split(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     edges: list[Dim] = [0]
     for part in parts:
         edges.append(simplify(edges[-1] + part))
-    if all(isinstance(edge, int) for edge in edges[:-1]) and isinstance(size, int) and known:
-        pieces = c.emit(R.split(x, [min(edge, size) for edge in edges[1:-1]], axis))
-        return [relax.TupleGetItem(pieces, i) for i in range(count)]
     if given is None and "split" not in attrs:
         edges = [minimum(edge, size) for edge in edges]
+    if known and all(low < high for low, high in pairwise(edges)):
+        pieces = c.emit(R.split(x, edges[1:-1], axis))
+        return [relax.TupleGetItem(pieces, i) for i in range(count)]
     return [
         c.emit(R.strided_slice(x, [axis], [low], [high], [1], assume_inbound=True))
         for low, high in pairwise(edges)

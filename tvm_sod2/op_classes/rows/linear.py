@@ -35,7 +35,6 @@ ROWS: dict[str, Row] = {
         "nn.max_pool1d",
         "nn.max_pool2d",
         "nn.max_pool3d",
-        filled=linear.window_axes,
     ),
     **rows(
         MANY,

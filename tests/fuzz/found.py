@@ -1,0 +1,109 @@
+"""Graphs that fuzzing found to fail, minimised, and the sizes to run them at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx
+
+Sizes = dict[str, int]
+
+
+@dataclass
+class Found:
+    """A graph in ONNX's text form. why: what was wrong.
+
+    sizes: of its dims at each run. entries: those of an input, at each run or at all of them, where
+    they are not drawn.
+    """
+
+    name: str
+    why: str
+    text: str
+    sizes: list[Sizes]
+    entries: dict[str, list] = field(default_factory=dict)
+    opset: int = 21
+
+    def model(self) -> onnx.ModelProto:
+        header = f'<ir_version: 10, opset_import: ["": {self.opset}]>'
+        return onnx.parser.parse_model(f"{header} found {self.text}")
+
+
+FOUND = [
+    Found(
+        "kernel_behind_a_computed_shape",
+        "a kernel's stated type kept the symbols of a Reshape that RDP had found",
+        """(int64[k] lengths, float[n,p,m,m] x) => (float[a,b,c] y)
+        <int64[1] one = {1}, int64[1] two = {2}, int64[1] all = {-1}> {
+            s = Shape(x)  first = Shape<start = 0, end = 1>(x)
+            i = Gather(s, one)  j = Gather(s, two)  ij = Mul(i, j)
+            wanted = Concat<axis = 0>(first, ij, all)
+            r = Reshape(x, wanted)
+            y = ReverseSequence<batch_axis = 1, time_axis = 0>(r, lengths)
+        }""",
+        [{"k": 27, "n": 2, "p": 9, "m": 3}, {"k": 8, "n": 1, "p": 8, "m": 1}],
+        {"lengths": [[1, 2] * 13 + [2], [1] * 8]},
+    ),
+    Found(
+        "gather_elements_of_no_entry",
+        "TVM's legalisation refuses indices with a dim of 0",
+        """(int64[p,0,m] i, float[p,0,m] x) => (float[a,b,c] y) { y = GatherElements<axis = 1>(x, i) }
+        """,
+        [{"p": 2, "m": 3}, {"p": 0, "m": 1}],
+    ),
+    Found(
+        "pooling_with_ceil_mode",
+        "a dim with a condition in it is a call, which FuseTIR took for an operator's",
+        """(float[m,1,8,n] x) => (float[a,b,c,d] y, float[a,b,c,d] z) {
+            p = MaxPool<ceil_mode = 1, kernel_shape = [2, 1], pads = [0, 0, 1, 0], strides = [3, 2]>(x)
+            y = Relu(p)
+            z = AveragePool<ceil_mode = 1, kernel_shape = [3, 2], strides = [2, 3]>(x)
+        }""",
+        [{"m": 5, "n": 3}, {"m": 1, "n": 4}, {"m": 2, "n": 17}],
+    ),
+    Found(
+        "slice_backwards_from_before_the_first",
+        "with a negative step a start is clamped to the first entry, not before it",
+        """(float[n,m] x, int64[1] s, int64[1] e) => (float[a,m] y, float[a,m] z)
+        <int64[1] start = {-2}, int64[1] end = {-8}, int64[1] axis = {0}, int64[1] back = {-1}> {
+            y = Slice(x, start, end, axis, back)
+            z = Slice(x, s, e, axis, back)
+        }""",
+        [{"n": 1, "m": 2}, {"n": 5, "m": 3}, {"n": 2, "m": 1}],
+        {"s": [[-2]] * 3, "e": [[-8]] * 3},
+    ),
+    Found(
+        "operand_read_by_a_scatter_and_its_epilogue",
+        "TVM's scatters give each operand an offset, and FuseTIR found two buffers for one tensor",
+        """(int64[n,m] i, float[n,m] u, float[n,m] x) => (float[n,m] y, float[n,m] z) {
+            s = ScatterElements<axis = 0, reduction = "max">(x, i, u)
+            y = Add(s, u)
+            z = ScatterElements<axis = 1>(x, i, x)
+        }""",
+        [{"n": 1, "m": 1}],
+        {"i": [[[0]]]},
+    ),
+    Found(
+        "symbol_bound_within_a_fusion_group",
+        "a group took in the cast that gives the count of NonZero its name",
+        """(bool c, bool[n,n] mask, float[n,n] x, float[n] other) => (float[k] y) {
+            y = If(c) <
+                then_branch = then () => (float[k] t) {
+                    places = NonZero(mask)  rows = Transpose<perm = [1, 0]>(places)
+                    kept = GatherND(x, rows)  t = Asinh(kept)
+                },
+                else_branch = other () => (float[k] e) { e = Identity(other) }
+            >
+        }""",
+        [{"n": 7}, {"n": 1}, {"n": 0}],
+        {"c": [True, False, True]},
+    ),
+    Found(
+        "pooling_of_too_small_an_image",
+        "a window one entry larger than its input gives an empty result, which was refused",
+        """(float[4,q,p] x) => (float[a,b,c] y) {
+            y = AveragePool<kernel_shape = [3], pads = [1, 0]>(x)
+        }""",
+        [{"q": 4, "p": 1}, {"q": 1, "p": 7}],
+    ),
+]
