@@ -47,15 +47,17 @@ FOUND = [
     Found(
         "gather_elements_of_no_entry",
         "TVM's legalisation refuses indices with a dim of 0",
-        """(int64[p,0,m] i, float[p,0,m] x) => (float[a,b,c] y) { y = GatherElements<axis = 1>(x, i) }
-        """,
+        """(int64[p,0,m] i, float[p,0,m] x) => (float[a,b,c] y) {
+            y = GatherElements<axis = 1>(x, i)
+        }""",
         [{"p": 2, "m": 3}, {"p": 0, "m": 1}],
     ),
     Found(
         "pooling_with_ceil_mode",
         "a dim with a condition in it is a call, which FuseTIR took for an operator's",
         """(float[m,1,8,n] x) => (float[a,b,c,d] y, float[a,b,c,d] z) {
-            p = MaxPool<ceil_mode = 1, kernel_shape = [2, 1], pads = [0, 0, 1, 0], strides = [3, 2]>(x)
+            p = MaxPool<ceil_mode = 1, kernel_shape = [2, 1], pads = [0, 0, 1, 0],
+                        strides = [3, 2]>(x)
             y = Relu(p)
             z = AveragePool<ceil_mode = 1, kernel_shape = [3, 2], strides = [2, 3]>(x)
         }""",
