@@ -116,11 +116,14 @@ class Aliases:
         """Whether `value` hands tensors to code that may keep them beyond the call."""
         if not isinstance(value, relax.Call):
             return False
+        # What goes into a list that is handed over too is kept, even where nothing is returned.
+        fills = any(isinstance(arg.ty, relax.AnyType) for arg in value.args)
         if isinstance(value.op, tvm.ir.GlobalVar):
-            return False
+            callee = self._mod.functions.get(value.op)
+            return fills and isinstance(callee, relax.Function) and not callee.is_pure
         if isinstance(value.op, relax.ExternFunc):
             name = str(value.op.global_symbol)
-            return name not in _VIEW_FUNCTIONS and not _is_void(value.ty)
+            return name not in _VIEW_FUNCTIONS and (fills or not _is_void(value.ty))
         return _operator(value) not in _ALLOCATIONS | _VIEWS | _FRESH
 
     def _of_call(self, call: relax.Call) -> Roots:

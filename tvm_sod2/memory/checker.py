@@ -133,8 +133,22 @@ class _Checker:
             if isinstance(callee, tirx.PrimFunc):
                 self._run_scalars(callee, call)
                 return frozenset()
-            return self._returned_by(callee, call)
-        return self._of(call)
+            if callee.is_pure:
+                return self._returned_by(callee, call)
+        return self._mixed(var, call)
+
+    def _mixed(self, var: relax.Var, call: relax.Call) -> Objects:
+        """What code of which nothing is known may return: any argument, or a list of them.
+
+        It may also have put any of them into a list that it was given.
+        """
+        held = self._of(call)
+        lists = [self._of(arg) for arg in call.args if isinstance(arg.ty, relax.AnyType)]
+        filled = {part for objects in lists for part in objects if part.storage is None}
+        for other, objects in self._objects.items():
+            if objects & filled:
+                self._objects[other] = objects | held
+        return held | {_Tensor(var.name)} if isinstance(call.ty, relax.AnyType) else held
 
     def _run_scalars(self, kernel: tirx.PrimFunc, call: relax.Call) -> None:
         """Run a kernel whose only tensor is the vector it writes: offsets and sizes."""

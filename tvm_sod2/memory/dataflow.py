@@ -80,7 +80,8 @@ def _allocates(value: relax.Expr) -> bool:
 
 
 def _may_return_arguments(value: relax.Call) -> bool:
-    return isinstance(value.op, tvm.ir.GlobalVar)
+    # An object that is no tensor, such as a list, may hold what it was made of.
+    return isinstance(value.op, tvm.ir.GlobalVar) or isinstance(value.ty, relax.AnyType)
 
 
 def _bytes(ty: tvm.ir.Type, algebra: SizeAlgebra) -> Poly:
