@@ -21,6 +21,7 @@ from tvm_sod2.frontend.converters import (
     ngrams,
     optional,
     sampling,
+    scan,
     selection,
     sequence,
     sequence_map,
@@ -47,11 +48,12 @@ _NOT_FOR_STOCK = {
         ngrams,
         optional,
         sampling,
+        scan,
         selection,
         sequence,
         sequence_map,
         sequence_parts,
-    )  # fmt: skip
+    )
     for operator in family.CONVERTERS
 } | {"CumProd", "CumSum"}
 

@@ -80,3 +80,8 @@ def floats(*shapes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
     """One array of each shape."""
     rng = np.random.default_rng(seed)
     return [np.asarray(rng.normal(size=shape), "float32") for shape in shapes]
+
+
+def index(number: int) -> np.ndarray:
+    """A scalar position or count."""
+    return np.asarray(number, "int64")
