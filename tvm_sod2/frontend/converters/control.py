@@ -16,7 +16,7 @@ from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.dims import is_same
 from tvm_sod2.frontend.loop_function import symbols_in
-from tvm_sod2.frontend.sequence_lists import join, whole
+from tvm_sod2.frontend.sequence_lists import join, place, whole
 from tvm_sod2.frontend.sequences import Object
 
 Attrs = dict[str, Any]
@@ -41,15 +41,29 @@ def _identity(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 
 def _dropout(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
-    x = inputs[0]
-    training = c.constant(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else False
-    ratio = c.constant(inputs[1]) if len(inputs) > 1 and inputs[1] is not None else 0.5
-    if training is None or (training and (ratio is None or ratio > 0)):
-        raise c.error("training mode cannot be imported; export the model for inference")
+    x, ratio, training = (*inputs, None, None)[:3]
+    active = False if training is None else c.constant(training)
+    share = 0.5 if ratio is None else c.constant(ratio)
+    if active and share:
+        raise c.error("random masks (training mode) cannot be imported; export for inference")
+    if (active is None and share != 0) or (active and share is None):
+        x = _undropped(c, x, training, ratio)
     if len(c.node.output) == 1:
         return [x]
     mask = const(True, "bool" if c.opset >= 10 else c.dtype(x))
     return [x, R.broadcast_to(mask, relax.ShapeExpr(c.dims(x)))]
+
+
+def _undropped(c: Context, x: Expr, training: Expr, ratio: Expr | None) -> Expr:
+    """Return x, refused when the run asks for a random mask."""
+    wanted = c.reshape(training, [1])
+    if ratio is not None:
+        above = c.emit(R.greater(c.reshape(ratio, [1]), c.scalar(0, ratio)))
+        wanted = c.emit(R.logical_and(wanted, above))
+    message = "random masks are not supported; expected training_mode false or ratio 0"
+    # Wanted is position 1 of one, and nothing is behind the first.
+    nothing = place(c, wanted, 1, message)
+    return c.emit(R.multiply(x, c.astype(c.emit(R.subtract(c.ints([1]), nothing)), c.dtype(x))))
 
 
 class RankDependsError(ImportModelError):
