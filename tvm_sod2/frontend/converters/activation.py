@@ -10,7 +10,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.converters.arithmetic import unary
-from tvm_sod2.frontend.dims import product
+from tvm_sod2.frontend.dims import Dim, product
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -89,8 +89,22 @@ def _prelu(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     # Before opset 7, one slope per channel.
     if c.opset < 7 and c.rank(slope) == 1 and c.dims(slope)[0] != 1:
         slope = c.reshape(slope, c.dims(slope) + [1] * (c.rank(x) - 2))
+    axis = _channel(c.dims(x), c.dims(slope))
+    if axis is not None and c.is_float(x):
+        # One operator, which takes any layout and fuses with the convolution before it.
+        return R.nn.prelu(x, c.reshape(slope, [c.dims(x)[axis]]), axis)
     negative = c.broadcast(R.multiply, x, slope)
     return c.broadcast(R.where, c.emit(R.less(x, c.scalar(0, x))), negative, x)
+
+
+def _channel(dims: list[Dim], slopes: list[Dim]) -> int | None:
+    """The axis of x along which alone the slopes differ, if it has a constant size."""
+    axes = [axis - len(slopes) for axis, dim in enumerate(slopes) if dim != 1]
+    if len(axes) != 1 or len(slopes) > len(dims):
+        return None
+    (axis,) = axes
+    alike = isinstance(dims[axis], int) and dims[axis] == slopes[axis]
+    return axis + len(dims) if alike else None
 
 
 def _gelu(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
