@@ -9,7 +9,6 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.passes.fuse import bind_scalars
-from tvm_sod2.passes.mutate import map_functions
 
 
 def legalize_passes() -> list[tvm.transform.Pass]:
@@ -35,11 +34,11 @@ def select_dims(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRMod
         T.if_then_else(n % 2 == 0, n // 2, n // 2 + 1) -> T.Select(n % 2 == 0, n // 2, n // 2 + 1)
     """
 
-    mod = map_functions(mod, _selected)
+    functions: dict[tvm.ir.GlobalVar, Any] = {}
     for gvar, func in mod.functions_items():
-        if isinstance(func, tirx.PrimFunc):
-            mod.update_func(gvar, _with_selected_dims(func))
-    return mod
+        kernel = isinstance(func, tirx.PrimFunc)
+        functions[gvar] = _with_selected_dims(func) if kernel else _selected(func)
+    return tvm.IRModule(functions, attrs=mod.attrs)
 
 
 def _selected(node: Any) -> Any:
@@ -57,8 +56,8 @@ def _with_selected_dims(kernel: tirx.PrimFunc) -> tirx.PrimFunc:
     new: dict[tvm.ir.Var, tvm.ir.Var] = {}
     for param in kernel.params:
         dims = getattr(param.ty, "shape", ())
-        if any(isinstance(dim, tvm.ir.Call) for dim in dims):
-            selected = [_selected(dim) for dim in dims]
+        selected = [_selected(dim) for dim in dims]
+        if not all(a.same_as(b) for a, b in zip(dims, selected, strict=True)):
             new[param] = tirx.decl_buffer(selected, param.ty.dtype, param.name, layout=None)
     if not new:
         return kernel
