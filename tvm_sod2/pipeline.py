@@ -34,6 +34,7 @@ from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
+from tvm_sod2.passes.quantised_products import quantised_products
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.to_dataflow import to_dataflow
@@ -79,6 +80,7 @@ def phases(target: Target) -> list[Phase]:
                 relax.transform.DecomposeOpsForInference(),
                 fold_stretches,
                 decide_broadcasts,
+                quantised_products,
                 fold_constants,
                 simplify,
                 fold_affine,

@@ -6,7 +6,8 @@
 
 Each product has a copy of its own of the widening operators, so that fusion can put them into its
 kernel and no int32 tensor is stored. Weights of nine bits (bytes less a zero point) are moved by a
-constant into eight, which adds that constant times a sum of the activations:
+constant into eight, which adds that constant times a sum of the activations; those of grouped
+convolutions stay, as int16:
 
     matmul(a, w)  ->  add(matmul(a, w - c), multiply(matmul(a, ones), c))
 """
@@ -27,7 +28,7 @@ from tvm_sod2.passes.mutate import map_functions
 _ASTYPE, _SUBTRACT, _PERMUTE = (
     tvm.ir.Op.get(f"relax.{name}") for name in ("astype", "subtract", "permute_dims")
 )
-_BYTES = ("int8", "uint8")
+_NARROW = ("int8", "uint8", "int16")
 
 
 @tvm.transform.module_pass(opt_level=0, name="IntegerOperands")
@@ -41,13 +42,13 @@ def is_widening(value: Expr) -> bool:
     if not isinstance(value, relax.Call) or str(getattr(value.ty, "dtype", "")) != "int32":
         return False
     if value.op == _ASTYPE:
-        return str(value.args[0].ty.dtype) in _BYTES
+        return str(value.args[0].ty.dtype) in _NARROW
     return value.op == _SUBTRACT and value.args[1].ty.ndim == 0
 
 
 def is_product(value: Expr) -> bool:
     """Whether the call is an anchor that computes in int32."""
-    if not isinstance(value, relax.Call) or getattr(value.op, "name", "") not in _CHANNEL_AXIS:
+    if not isinstance(value, relax.Call) or getattr(value.op, "name", "") not in CHANNEL_AXIS:
         return False
     return all(str(e.ty.dtype) == "int32" for e in (value, *value.args))
 
@@ -56,8 +57,16 @@ def _channel_axis(call: relax.Call) -> int:
     return int(call.attrs.kernel_layout.index("O"))
 
 
+def along_channels(call: relax.Call, count: int) -> list[int]:
+    """The shape of `count` numbers that broadcast along the channels of a product's result."""
+    if count == 1:
+        return []
+    layout = "C" if call.op.name == "relax.matmul" else call.attrs.data_layout
+    return [count if letter == "C" else 1 for letter in layout]
+
+
 # Which axis of the weights are the columns, or output channels, of the result.
-_CHANNEL_AXIS: dict[str, Callable[[relax.Call], int]] = {
+CHANNEL_AXIS: dict[str, Callable[[relax.Call], int]] = {
     "relax.matmul": lambda call: call.args[1].ty.ndim - 1,
     "relax.nn.conv2d": _channel_axis,
 }
@@ -75,36 +84,29 @@ class _Narrower(relax.PyExprMutator):
         if weight is None:
             right = self._widened(call.args[1])
             return call if right is None else relax.Call(call.op, [data, right], call.attrs)
-        return self._with_bytes(call, data, weight)
+        return self._narrowed(call, data, weight)
 
-    def _with_bytes(self, call: relax.Call, data: Expr, weight: np.ndarray) -> Expr:
-        axis = _CHANNEL_AXIS[call.op.name](call)
+    def _narrowed(self, call: relax.Call, data: Expr, weight: np.ndarray) -> Expr:
+        axis = CHANNEL_AXIS[call.op.name](call)
+        grouped = call.op.name != "relax.matmul" and int(call.attrs.groups) != 1
+        if _fits(weight, "int8") or (grouped and _fits(weight, "int16")):
+            return self._product(call, data, weight)
         shift = _shift(weight, axis)
-        moved = weight if shift is None else weight - shift
-        if moved.size and (moved.min() < -128 or moved.max() > 127):
+        if grouped or not _fits(weight - shift, "int8"):
             return call
-        if shift is None:
-            return self._product(call, data, moved)
-        if call.op.name != "relax.matmul" and int(call.attrs.groups) != 1:
-            return call
-        dims = [1 if i == axis else d for i, d in enumerate(weight.shape)]
-        again = self._widened(call.args[0])
-        sums = self.builder_.emit(self._product(call, again, np.ones(dims, np.int32)))
-        first = self.builder_.emit(self._product(call, data, moved))
-        factor = self._along_channels(call, shift.reshape(-1))
-        return relax.op.add(first, self.builder_.emit(relax.op.multiply(sums, factor)))
+        ones = np.ones([1 if i == axis else d for i, d in enumerate(weight.shape)], np.int32)
+        sums = self._product(call, self._widened(call.args[0]), ones)
+        first = self._product(call, data, weight - shift)
+        factor = relax.const(shift.reshape(along_channels(call, shift.size)), "int32")
+        emit = self.builder_.emit
+        return relax.op.add(emit(first), emit(relax.op.multiply(emit(sums), factor)))
 
-    def _product(self, call: relax.Call, data: Expr, weight: np.ndarray) -> Expr:
-        narrow = relax.const(weight.astype(np.int8), "int8")
+    def _product(self, call: relax.Call, data: Expr, weight: np.ndarray) -> relax.Call:
+        """The call with its weights as bytes, or 16 bits where they need them."""
+        dtype = "int8" if _fits(weight, "int8") else "int16"
+        narrow = relax.const(weight.astype(dtype), dtype)
         wide = self.builder_.emit(relax.op.astype(narrow, "int32"))
         return relax.Call(call.op, [data, wide], call.attrs)
-
-    def _along_channels(self, call: relax.Call, values: np.ndarray) -> Expr:
-        """One number for each channel of the result, or one for all."""
-        if values.size == 1:
-            return relax.const(values.reshape(()), "int32")
-        layout = "C" if call.op.name == "relax.matmul" else call.attrs.data_layout
-        return relax.const(values.reshape([-1 if c == "C" else 1 for c in layout]), "int32")
 
     def _widened(self, expr: Expr, axes: list[int] | None = None) -> Expr | None:
         """A new copy of what widens `expr` from bytes, None if it does more than that.
@@ -127,11 +129,14 @@ class _Narrower(relax.PyExprMutator):
         return None if inner is None else self.builder_.emit(relax.op.subtract(inner, *zero))
 
 
-def _shift(weight: np.ndarray, axis: int) -> np.ndarray | None:
-    """What to subtract so that weights fit into int8, of rank alike: one number, or one for each
-    channel; None where they do."""
-    if not weight.size or (weight.min() >= -128 and weight.max() <= 127):
-        return None
+def _fits(weight: np.ndarray, dtype: str) -> bool:
+    limits = np.iinfo(dtype)
+    return not weight.size or bool(weight.min() >= limits.min and weight.max() <= limits.max)
+
+
+def _shift(weight: np.ndarray, axis: int) -> np.ndarray:
+    """What to subtract for nine bits to become eight, of rank alike: one number or, where that
+    will not do, one for each channel."""
     if weight.max() - weight.min() <= 255:
         return np.full([1] * weight.ndim, weight.min() + 128, np.int32)
     others = tuple(i for i in range(weight.ndim) if i != axis)

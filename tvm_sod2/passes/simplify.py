@@ -1,7 +1,7 @@
 """Small algebra that lowers the work, operator by operator.
 
 power(x, 2)      ->  multiply(x, x)
-divide(x, const) ->  multiply(x, 1 / const)
+divide(x, const) ->  multiply(x, 1 / const), unless it is rounded to integers, where halves count
 x * 1, x + 0     ->  x
 clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
 const of shape (1,) in an elementwise operator  ->  const of shape (), an immediate in kernels
@@ -27,18 +27,58 @@ _Rule = Callable[[relax.Call], "tvm.ir.Expr | None"]
 @tvm.transform.module_pass(opt_level=0, name="SimplifyAlgebra")
 def simplify(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Apply the rules above to every operator of every Relax function, once."""
-    mod = map_functions(mod, lambda func: _Simplifier().visit_expr(func))
+    mod = map_functions(mod, lambda func: _Simplifier(_exact_quotients(func)).visit_expr(func))
     return inline_leaves(mod)
+
+
+def _exact_quotients(func: relax.Function) -> set[tvm.ir.Var]:
+    """Quotients that are rounded, except those of sums of integers scaled back to floats.
+
+    A quantised network rounds both; the second kind ONNX Runtime itself multiplies by one factor.
+    """
+    values: dict[tvm.ir.Var, tvm.ir.Expr] = {}
+    found: set[tvm.ir.Var] = set()
+
+    def from_integers(var: tvm.ir.Expr) -> bool:
+        value = values.get(var)
+        if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
+            return False
+        if value.op.name == "relax.astype":
+            return str(value.args[0].ty.dtype) == "int32"
+        elementwise = row(value.op.name).mapping is Mapping.ONE_TO_ONE
+        return elementwise and any(map(from_integers, value.args))
+
+    def visit(binding: relax.Binding) -> None:
+        value = binding.value
+        values[binding.var] = value
+        if not isinstance(value, relax.Call) or getattr(value.op, "name", "") != "relax.round":
+            return
+        if not from_integers(value.args[0]):
+            found.add(value.args[0])
+
+    for block in func.body.blocks:
+        for binding in block.bindings:
+            visit(binding)
+    return found
 
 
 @relax.expr_functor.mutator
 class _Simplifier(relax.PyExprMutator):
+    def __init__(self, exact: set[tvm.ir.Var]) -> None:
+        super().__init__()
+        self.exact = exact
+        self.rules = _RULES
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self.rules = {} if binding.var in self.exact else _RULES
+        super().visit_var_binding_(binding)
+
     def visit_call_(self, call: relax.Call) -> tvm.ir.Expr:
         call = super().visit_call_(call)
         if not isinstance(call.op, tvm.ir.Op) or not isinstance(call.ty, relax.TensorType):
             return call
         call = self.builder_.normalize(_with_plain_constants(call))
-        rule = _RULES.get(call.op.name)
+        rule = self.rules.get(call.op.name)
         result = rule(call) if rule is not None else None
         return call if result is None else result
 

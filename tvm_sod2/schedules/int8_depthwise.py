@@ -24,8 +24,8 @@ from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows
 from tvm_sod2.schedules.traits import Traits
 
-# Weights and their sums over a kernel row's taps before each, as 16 bits: KW * 128 fits up to here.
-WIDEST = 255
+# Sums of nine-bit weights over the taps of a kernel row fit into 16 bits up to here.
+WIDEST = 128
 
 
 class _Sums(Registers):
@@ -38,7 +38,7 @@ def emit_int8_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
     x, w = group.inputs
     if not group.packable(w):
         return Refusal("the weights cannot be packed")
-    if str(x.dtype) not in ("int8", "uint8") or str(w.dtype) != "int8":
+    if str(x.dtype) not in ("int8", "uint8") or str(w.dtype) not in ("int8", "int16"):
         return Refusal(f"operands of {x.dtype} and {w.dtype}")
     if attrs["data_layout"] != "NHWC":
         return Refusal("not channels-last")

@@ -8,6 +8,7 @@ import numpy as np
 from tvm.relax import Expr
 from tvm.relax import op as R
 
+from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.converters.conv import add_channel_bias, convolve
 from tvm_sod2.frontend.converters.matmul import matmul
@@ -34,6 +35,17 @@ def _along(c: Context, parameter: Expr, rank: int, axis: int) -> Expr:
     return c.reshape(parameter, [size if i == axis % rank else 1 for i in range(rank)])
 
 
+def _factor(c: Context, a: Expr, b: Expr, y: Expr) -> Expr:
+    """Return a * b / y. Of constants it is computed here: its rounding decides between halves."""
+    y = c.reshape(y, [])
+    arrays = [c.constant(scale) for scale in (a, b, y)]
+    left, right, divisor = arrays
+    if left is not None and right is not None and divisor is not None:
+        with np.errstate(all="ignore"):
+            return const(left * right / divisor)
+    return c.broadcast(R.divide, c.broadcast(R.multiply, a, b), y)
+
+
 def _quantised(c: Context, total: Expr, factor: Expr, zero: Expr | None, dtype: str) -> Expr:
     """Return saturate(round(total * factor) + zero point)."""
     steps = c.emit(R.round(c.broadcast(R.multiply, c.astype(total, "float32"), factor)))
@@ -56,8 +68,7 @@ def _qlinear_matmul(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     rank = c.rank(total)
     row = _along(c, c.astype(scale_a, "float32"), rank, rank - 2)
     column = _along(c, c.astype(scale_b, "float32"), rank, rank - 1)
-    scales = c.broadcast(R.multiply, row, column)
-    factor = c.broadcast(R.divide, scales, c.reshape(c.astype(scale_y, "float32"), []))
+    factor = _factor(c, row, column, c.astype(scale_y, "float32"))
     return _quantised(c, total, factor, zero_y, c.dtype(zero_y))
 
 
@@ -71,8 +82,7 @@ def _qlinear_conv(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     total = convolve(c, _centred(c, x, zero_x, 1), _centred(c, weight, zero_w, 0), attrs)
     total = c.emit(add_channel_bias(c, total, bias))
     channels = _along(c, scale_w, c.rank(total), 1)
-    scales = c.broadcast(R.multiply, channels, c.reshape(scale_x, []))
-    factor = c.broadcast(R.divide, scales, c.reshape(scale_y, []))
+    factor = _factor(c, c.reshape(scale_x, []), channels, scale_y)
     return _quantised(c, total, factor, zero_y, c.dtype(zero_y))
 
 
