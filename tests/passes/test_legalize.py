@@ -43,8 +43,6 @@ def test_no_dim_is_a_call() -> None:
     after = select_dims(before)
     dims = [str(param.ty) for func in after.functions.values() for param in func.params]
     assert not any("if_then_else" in text for text in [str(after["main"].ret_ty), *dims])
-    fused = relax.transform.FuseTIR()(after)  # The pass it is for, which takes no call.
-    relax.analysis.well_formed(fused)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
