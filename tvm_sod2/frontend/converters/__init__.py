@@ -36,9 +36,10 @@ from tvm_sod2.frontend.converters import (
     signal,
     slicing,
 )
+from tvm_sod2.frontend.converters.half import IN_FLOAT32, in_float32
 
 CONVERTERS: dict[str, Converter] = {
-    name: converter
+    name: in_float32(converter) if name in IN_FLOAT32 else converter
     for family in (
         activation,
         arithmetic,
