@@ -290,7 +290,9 @@ def test_inspect(capfd: pytest.CaptureFixture[str], model: Path) -> None:
     assert cli.main(["inspect", str(model), "--json"]) == 0
     facts = json.loads(capfd.readouterr().out)
     assert facts["inputs"] == {"x": ["n", 3], "y": ["n", 1]}
-    assert facts["outputs"] == [{"name": "z", "dtype": "float32", "dims": ["n", 3]}]
+    assert facts["outputs"] == [
+        {"name": "z", "dtype": "float32", "dims": ["n", 3], "kind": "tensor"}
+    ]
     assert facts["values"]["z"]["dims"] == ["n", 3]
     assert facts["dims"] == {"known": 3, "symbolic": 3, "expression": 0, "unknown": 0}
     assert [phase["name"] for phase in facts["phases"]][:2] == ["frontend", "rdp"]

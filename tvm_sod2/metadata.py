@@ -10,6 +10,7 @@ What :func:`record_kernels` notes of the kernels comes out of ``sod2_kernels`` i
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import tvm
@@ -17,7 +18,7 @@ from tvm import relax, tirx
 
 from tvm_sod2.errors import Sod2Error
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.signature import Dim, Signature, Value
+from tvm_sod2.signature import OBJECTS_ATTR, TENSOR, Dim, Signature, Value
 
 FUNCTION = "sod2_metadata"
 KERNELS = "sod2_kernels"
@@ -100,14 +101,17 @@ def describe(mod: tvm.IRModule) -> Signature:
         recorded = Signature.from_json(str(attrs[SIGNATURE_ATTR]))
         inputs = [value.name for value in recorded.inputs]
         outputs = [value.name for value in recorded.outputs]
+        objects = {v.name: v for v in (*recorded.inputs, *recorded.outputs) if v.kind != TENSOR}
     else:
+        noted = Signature.from_json(str(attrs[OBJECTS_ATTR])) if OBJECTS_ATTR in attrs else None
+        objects = {v.name: v for v in (*noted.inputs, *noted.outputs)} if noted else {}
         names = {str(k): str(v) for k, v in attrs.get("sod2.onnx_values", {}).items()}
         inputs = [names.get(var.name, var.name) for var in params]
         outputs = _output_names(main, names)
     results = _fields(main.ret_ty)
     return Signature(
-        inputs=tuple(_value(n, v.ty) for n, v in zip(inputs, params, strict=False)),
-        outputs=tuple(_value(n, ty) for n, ty in zip(outputs, results, strict=True)),
+        inputs=tuple(_value(n, v.ty, objects) for n, v in zip(inputs, params, strict=False)),
+        outputs=tuple(_value(n, ty, objects) for n, ty in zip(outputs, results, strict=True)),
     )
 
 
@@ -153,9 +157,10 @@ def _fields(ty: tvm.ir.Type) -> list[tvm.ir.Type]:
     return list(ty.fields) if isinstance(ty, tvm.ir.TupleType) else [ty]
 
 
-def _value(name: str, ty: tvm.ir.Type) -> Value:
+def _value(name: str, ty: tvm.ir.Type, objects: Mapping[str, Value]) -> Value:
+    """objects: what is known of those that are no tensors, of which Relax's type says nothing."""
     if not isinstance(ty, relax.TensorType):
-        return Value(name, str(ty), None)
+        return objects.get(name) or Value(name, str(ty), None)
     shape = ty.shape
     if isinstance(shape, relax.ShapeExpr):
         return Value(name, str(ty.dtype), tuple(map(_dim, shape.values)))

@@ -103,13 +103,18 @@ def analyze(mod: tvm.IRModule, function: str = "main") -> Report:
     values = {report.name: report for report in _values(found, names)}
     return Report(
         function,
-        {names.value(p): _input_dims(p, found) for p in func.params},
+        {names.value(p): _input_dims(p, found) for p in func.params if _has_dims(p.ty)},
         values,
         {s.name: _dim(found.symbols[s], found) for s in input_symbols(func) if s in found.symbols},
         tuple(constraint.message for constraint in found.constraints),
         tuple(_dim(constraint.condition, found) for constraint in found.constraints),
         _counts(values.values()),
     )
+
+
+def _has_dims(ty: tvm.ir.Type) -> bool:
+    """Whether it is no sequence or optional."""
+    return not isinstance(ty, relax.AnyType)
 
 
 def _input_dims(parameter: tvm.ir.Var, found: FunctionFacts) -> tuple[Dim, ...]:

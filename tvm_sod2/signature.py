@@ -21,23 +21,68 @@ Dim = int | str
 In an output, a name that no input has stands for a size that only the run decides.
 """
 
+Given = np.ndarray | list[np.ndarray] | None
+"""What is given for an input: an array, the tensors of a sequence, or nothing."""
+
 FORMAT = 1
+
+OBJECTS_ATTR = "sod2.objects"
+"""Function attribute: the signature of what is no tensor among the inputs and outputs."""
+
+TENSOR, SEQUENCE = "tensor", "sequence"
+OPTIONAL, OPTIONAL_SEQUENCE = "optional", "optional sequence"
 
 
 @dataclass(frozen=True)
 class Value:
     """One input or output: its ONNX name, its dtype as NumPy spells it, its dims.
 
-    ``dims`` is None where not even the rank is known.
+    ``dims`` is None where not even the rank is known. ``kind`` says whether it is such a tensor, a
+    sequence of them, or either or None, "optional"; "?" is then a dim that every tensor has its own
+    of.
     """
 
     name: str
     dtype: str
     dims: tuple[Dim, ...] | None
+    kind: str = TENSOR
+
+    @property
+    def is_sequence(self) -> bool:
+        return self.kind in (SEQUENCE, OPTIONAL_SEQUENCE)
+
+    @property
+    def is_optional(self) -> bool:
+        return self.kind in (OPTIONAL, OPTIONAL_SEQUENCE)
+
+    def tensors(self, given: Given) -> list[np.ndarray]:
+        """The arrays in what is given; InputError where it is not of this kind."""
+        if given is None and self.is_optional:
+            return []
+        if isinstance(given, list) != self.is_sequence or given is None:
+            found = {list: "a list", type(None): "None"}.get(type(given), "an array")
+            raise InputError(f"input {self.name!r} is given {found}; expected {self}")
+        return given if isinstance(given, list) else [given]
+
+    def check(self, array: np.ndarray) -> None:
+        """Check dtype and rank of an array given for it, and its dims where they are numbers."""
+        if str(array.dtype) != self.dtype:
+            raise InputError(f"input {self.name!r} has dtype {array.dtype}, expected {self.dtype}")
+        if self.dims is None:
+            return
+        if array.ndim != len(self.dims):
+            raise InputError(
+                f"input {self.name!r} has rank {array.ndim} (shape {array.shape}), "
+                f"expected rank {len(self.dims)} ({self})"
+            )
+        for axis, (dim, size) in enumerate(zip(self.dims, array.shape, strict=True)):
+            if isinstance(dim, int) and size != dim:
+                raise InputError(f"input {self.name!r}: dim {axis} is {size}, expected {dim}")
 
     def __str__(self) -> str:
         dims = "of any rank" if self.dims is None else f"[{', '.join(map(str, self.dims))}]"
-        return f"{self.name}: {self.dtype} {dims}"
+        kind = "" if self.kind == TENSOR else f"{self.kind} of "
+        return f"{self.name}: {kind}{self.dtype} {dims}"
 
 
 @dataclass(frozen=True)
@@ -79,11 +124,12 @@ class Signature:
         listed = "; ".join(map(str, self.inputs)) or "none"
         raise InputError(f"the model has no input {name!r}; its inputs are {listed}")
 
-    def bind(self, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    def bind(self, arrays: Mapping[str, Given]) -> dict[str, int]:
         """Check arrays by input name and return the size of every named dim.
 
-        Raises InputError at the first input that is missing, unknown, of the wrong dtype or rank,
-        or with a dim that is not what the model or an earlier input says.
+        A sequence is given as a list, what an optional does not hold as None. Raises InputError at
+        the first input that is missing, unknown, of the wrong dtype or rank, or with a dim that is
+        not what the model or an earlier input says.
         """
         for name in arrays:
             self.input(name)
@@ -92,32 +138,30 @@ class Signature:
         for value in self.inputs:
             if value.name not in arrays:
                 raise InputError(f"input {value.name!r} is missing; expected {value}")
-            array = arrays[value.name]
-            if str(array.dtype) != value.dtype:
-                raise InputError(
-                    f"input {value.name!r} has dtype {array.dtype}, expected {value.dtype}"
-                )
-            if value.dims is None:
-                continue
-            if array.ndim != len(value.dims):
-                raise InputError(
-                    f"input {value.name!r} has rank {array.ndim} (shape {array.shape}), "
-                    f"expected rank {len(value.dims)} ({value})"
-                )
-            for axis, (dim, size) in enumerate(zip(value.dims, array.shape, strict=True)):
-                here = f"input {value.name!r}: dim {axis}"
-                if isinstance(dim, int):
-                    if size != dim:
-                        raise InputError(f"{here} is {size}, expected {dim}")
-                elif dim.isidentifier() and sizes.setdefault(dim, size) != size:
-                    raise InputError(
-                        f"{here} ({dim}) is {size}, expected {sizes[dim]} as in {origin[dim]}"
-                    )
-                elif dim.isidentifier():
-                    origin.setdefault(dim, f"dim {axis} of input {value.name!r}")
+            for array in value.tensors(arrays[value.name]):
+                value.check(array)
+                if value.kind == TENSOR and value.dims is not None:
+                    _bind_dims(value, array, sizes, origin)
         return sizes
+
+
+def _bind_dims(
+    value: Value, array: np.ndarray, sizes: dict[str, int], origin: dict[str, str]
+) -> None:
+    """Note the size of each dim that has a name; InputError where it had another one before."""
+    for axis, (dim, size) in enumerate(zip(value.dims or (), array.shape, strict=True)):
+        if isinstance(dim, int) or not dim.isidentifier():
+            continue
+        here = f"dim {axis} of input {value.name!r}"
+        if sizes.setdefault(dim, size) != size:
+            raise InputError(
+                f"input {value.name!r}: dim {axis} ({dim}) is {size}, expected {sizes[dim]} as in "
+                f"{origin[dim]}"
+            )
+        origin.setdefault(dim, here)
 
 
 def _value(fields: dict[str, Any]) -> Value:
     dims = fields["dims"]
-    return Value(fields["name"], fields["dtype"], None if dims is None else tuple(dims))
+    shape = None if dims is None else tuple(dims)
+    return Value(fields["name"], fields["dtype"], shape, fields.get("kind", TENSOR))

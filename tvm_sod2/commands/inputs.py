@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tvm_sod2.errors import InputError
-from tvm_sod2.signature import Signature, Value
+from tvm_sod2.signature import Given, Signature, Value
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,11 @@ class Request:
     shapes: Mapping[str, tuple[int, ...]]
     seed: int
 
-    def arrays(self, signature: Signature) -> dict[str, np.ndarray]:
-        """One array for each input that was asked for or whose dims leave no choice.
+    def arrays(self, signature: Signature) -> dict[str, Given]:
+        """What each input is given that was asked for or whose dims leave no choice.
+
+        A sequence is the arrays of a .npz file in their order there; an optional that was not asked
+        for holds nothing.
 
         Raises InputError naming the input: not one of the model's, asked for twice, without a
         shape, a file that is not an array. Their agreement is checked by ``Signature.bind``.
@@ -33,10 +36,18 @@ class Request:
         random = np.random.default_rng(self.seed)
         return {value.name: self._array(value, random) for value in signature.inputs}
 
-    def _array(self, value: Value, random: np.random.Generator) -> np.ndarray:
+    def _array(self, value: Value, random: np.random.Generator) -> Given:
         if value.name in self.files:
-            return _read(value.name, self.files[value.name])
+            read = _read_all if value.is_sequence else _read
+            return read(value.name, self.files[value.name])
         shape = self.shapes.get(value.name)
+        if value.is_optional and shape is None:
+            return None
+        if value.is_sequence:
+            raise InputError(
+                f"input {value.name!r} needs --input {value.name}=FILE.npz with its tensors in "
+                f"order; expected {value}"
+            )
         if shape is None:
             if value.dims is None or not all(isinstance(dim, int) for dim in value.dims):
                 raise InputError(
@@ -57,6 +68,18 @@ def _read(name: str, path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise InputError(f"input {name!r}: {path} holds several arrays, expected one (.npy)")
     return np.ascontiguousarray(array).reshape(array.shape)  # the former makes scalars 1-d
+
+
+def _read_all(name: str, path: Path) -> Given:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.lib.npyio.NpzFile):
+            return [archive[key] for key in archive.files]
+    except FileNotFoundError:
+        raise InputError(f"input {name!r}: there is no file {path}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"input {name!r}: {path} is not a .npz file: {error}") from error
+    raise InputError(f"input {name!r}: {path} holds one array, expected several (.npz)")
 
 
 def _random(value: Value, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvm_sod2.commands.progress import shown
+from tvm_sod2.signature import Value
 
 if TYPE_CHECKING:
     import tvm
@@ -56,8 +57,7 @@ def inspect_model(model: Path, as_json: bool) -> None:
         return
     built = walked.built()
     for value in built["outputs"]:
-        dims = ", ".join(map(str, value["dims"]))
-        print(f"\noutput  {value['name']}: {value['dtype']} [{dims}]", end="")
+        print(f"\noutput  {Value(**value)}", end="")
     print(f"\n\narena   {built['arena_bytes']} bytes")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tvm_sod2.commands.building import build
 from tvm_sod2.commands.inputs import Request
+from tvm_sod2.commands.objects import describe_object, given, taken, unfolded
 from tvm_sod2.errors import InputError, ModelFileError, Sod2Error
 
 if TYPE_CHECKING:
@@ -49,11 +50,9 @@ def run_model(
         vm = machine(build(mod, f"building {path.name}"))
         signature = read_signature(vm)
 
-    import tvm
-
-    tensors = [tvm.runtime.tensor(arrays[value.name]) for value in signature.inputs]
+    tensors = [given(arrays[value.name]) for value in signature.inputs]
     call = checked(vm["main"], sizes)
-    results = flat(call(*tensors))
+    results = taken(call(*tensors), signature.outputs)
     seconds = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -61,10 +60,16 @@ def run_model(
         seconds.append(time.perf_counter() - start)
 
     for value in signature.inputs:
-        print(f"input   {value.name}  {describe_array(arrays[value.name], statistics_too=False)}")
-    outputs = {value.name: array for value, array in zip(signature.outputs, results, strict=True)}
-    for name, array in outputs.items():
-        print(f"output  {name}  {describe_array(array)}")
+        for name, array in unfolded(value.name, arrays[value.name]).items():
+            print(f"input   {name}  {describe_array(array, statistics_too=False)}")
+    outputs: dict[str, np.ndarray] = {}
+    for value, result in zip(signature.outputs, results, strict=True):
+        if not isinstance(result, np.ndarray):
+            print(f"output  {value.name}  {describe_object(result)}")
+        found = unfolded(value.name, result)
+        outputs |= found
+        for name, array in found.items():
+            print(f"output  {name}  {describe_array(array)}")
     if signature.arena_bytes:
         from tvm_sod2.memory import arena_bytes
 
@@ -138,17 +143,6 @@ def plain(message: str) -> str:
     text = re.sub(r"^Check failed: .*? is false: ", "", text)
     # TVM prints an assert's text as a literal when there are quotes in it.
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-
-
-def flat(result: Any) -> list[np.ndarray]:
-    """What ``main`` returned as arrays, one for each output."""
-    fields = [result] if hasattr(result, "numpy") else list(result)
-    arrays = []
-    for index, field in enumerate(fields):
-        if not hasattr(field, "numpy"):
-            raise Sod2Error(f"output {index} is a {type(field).__name__}, not a tensor")
-        arrays.append(field.numpy())
-    return arrays
 
 
 def describe_array(array: np.ndarray, statistics_too: bool = True) -> str:

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax import Expr
 
+from tvm_sod2 import signature
 from tvm_sod2.errors import ImportModelError, Sod2Error
 from tvm_sod2.frontend.check import check_model, operator_key, opset_version, subgraphs, walk
 from tvm_sod2.frontend.constants import const
@@ -27,7 +28,8 @@ from tvm_sod2.frontend.functions import expand_functions
 from tvm_sod2.frontend.names import identifier
 from tvm_sod2.frontend.onnx_file import load_model
 from tvm_sod2.frontend.sequence_lists import bound, copied, whole
-from tvm_sod2.frontend.sequences import Optional, Sequence, Value, declared
+from tvm_sod2.frontend.sequences import Optional, Sequence, Value, declared, described
+from tvm_sod2.signature import OBJECTS_ATTR, Signature
 
 Values = dict[str, Value]
 
@@ -86,7 +88,8 @@ class _Importer:
         self.module.crossing = _crossing(self.graph)
         self.module.ranks = _declared_ranks(self.graph)
         with bb.function("main", params):
-            values |= {value.name: self._given(value, values[value.name]) for value in inputs}
+            given = {value.name: self._given(value, values[value.name]) for value in inputs}
+            values |= given
             outputs = self._main(values)
             bb.emit_func_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
         module = bb.get()
@@ -98,6 +101,9 @@ class _Importer:
             "sod2.onnx_same": self.module.onnx_same,
             "sod2.onnx_constants": self.module.onnx_constants,
         }
+        objects = Signature(_objects(self.graph.input, given), _objects(self.graph.output, values))
+        if objects != Signature(()):
+            attrs[OBJECTS_ATTR] = objects.to_json()
         module["main"] = main.with_attrs(attrs)
         return module
 
@@ -153,6 +159,8 @@ class _Importer:
         if isinstance(value, Expr):
             return value
         var = whole(self._context(onnx.helper.make_node("Identity", [name], [name]), values), value)
+        if self.module.onnx_values.get(var.name, name) != name:
+            var = self.module.bb.emit(var, identifier(name))
         self.module.onnx_values[var.name] = name
         return var
 
@@ -234,6 +242,12 @@ def _crossing(graph: onnx.GraphProto) -> set[str]:
         if not _may_branch(node):
             made_here |= set(node.output)
     return crossing
+
+
+def _objects(infos: Several[onnx.ValueInfoProto], values: Values) -> tuple[signature.Value, ...]:
+    """What is said of the inputs or outputs that are no tensors."""
+    found = [(info.name, values.get(info.name)) for info in infos]
+    return tuple(described(n, v) for n, v in found if isinstance(v, Sequence | Optional))
 
 
 def _declared_ranks(graph: onnx.GraphProto) -> dict[str, int]:

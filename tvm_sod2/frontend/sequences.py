@@ -15,6 +15,7 @@ import onnx
 from tvm import relax, tirx
 from tvm.relax import Expr
 
+from tvm_sod2 import signature
 from tvm_sod2.frontend.dims import expr, fixed, is_same
 from tvm_sod2.frontend.dtypes import relax_dtype
 
@@ -154,6 +155,19 @@ def _same(a: Dim | None, b: Dim | None) -> bool:
 
 def _symbols_of(dim: Dim) -> set[tirx.Var]:
     return set(tirx.analysis.undefined_vars(expr(dim)))
+
+
+def described(name: str, value: Object) -> signature.Value:
+    """How the signature of a model tells of it; dims that differ or only the run knows are "?"."""
+    content = value.kind if isinstance(value, Optional) else value
+    element = content.element if isinstance(content, Sequence) else content
+    kind = signature.SEQUENCE if isinstance(content, Sequence) else signature.OPTIONAL
+    if isinstance(value, Optional) and isinstance(content, Sequence):
+        kind = signature.OPTIONAL_SEQUENCE
+    dims: tuple[int | str, ...] | None = None
+    if element.dims is not None:
+        dims = tuple(dim if isinstance(dim, int) else "?" for dim in element.dims)
+    return signature.Value(name, element.dtype, dims, kind)
 
 
 def declared(given: onnx.TypeProto) -> Element | Sequence | Optional:
