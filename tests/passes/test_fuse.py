@@ -9,7 +9,8 @@ from tvm.script import ir as I
 from tvm.script import relax as R
 from tvm.script import tirx as T
 
-from tvm_sod2.passes.fuse import bind_scalars, fuse
+from tvm_sod2.passes.bind_scalars import bind_scalars
+from tvm_sod2.passes.fuse import fuse
 from tvm_sod2.passes.fusion_plan import plan_groups
 
 WEIGHT = R.const(np.ones((16, 32), "float32"))

@@ -14,16 +14,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import tvm
-import tvm_ffi
 from tvm import relax, tirx
 
+from tvm_sod2.passes.bind_scalars import named
 from tvm_sod2.passes.fusion_plan import SameDims, is_cast, is_view, plan_groups
 from tvm_sod2.passes.group_dims import GroupDims
-from tvm_sod2.passes.mutate import map_functions
 
 MAX_NAME = 60
-SCALARS = "sod2.scalars"
-"""Function attribute between `fuse` and `bind_scalars`: list of [symbol, its expression]."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="FuseByMappingType")
@@ -32,28 +29,9 @@ def fuse(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     mutator = _Fuser(mod)
     for gvar, func in mod.functions_items():
         if isinstance(func, relax.Function):
-            mutator.scalars = {}
             mutator.common = _common_constants(func)
-            func = mutator.visit_expr(func)
-            if mutator.scalars:
-                func = func.with_attr(SCALARS, list(map(list, mutator.scalars.items())))
-            mutator.builder_.update_func(gvar, func)
+            mutator.builder_.update_func(gvar, mutator.visit_expr(func))
     return mutator.builder_.get()
-
-
-@tvm.transform.module_pass(opt_level=0, name="BindScalars")
-def bind_scalars(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-    """Put back the expressions that `fuse` named for FuseTIR, which runs between the two."""
-    return map_functions(mod, _with_scalars)
-
-
-def _with_scalars(func: relax.Function) -> relax.Function:
-    if func.attrs is None or SCALARS not in func.attrs:
-        return func
-    values = dict(map(tuple, func.attrs[SCALARS]))
-    return tvm_ffi.structural_map(
-        func.without_attr(SCALARS), (tvm.ir.Var, lambda v: values.get(v, v))
-    )
 
 
 @relax.expr_functor.mutator
@@ -63,7 +41,7 @@ class _Fuser(relax.PyExprMutator):
         self.groups: dict[tvm.ir.Var, list[relax.Binding]] = {}
         self.skipped: set[tvm.ir.Var] = set()
         self.same = SameDims([])
-        self.scalars: dict[tvm.ir.Var, tvm.ir.Expr] = {}
+        self.scalars = 0
         self.common: set[bytes] = set()
 
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
@@ -78,8 +56,9 @@ class _Fuser(relax.PyExprMutator):
         """A plain symbol for a scalar argument: FuseTIR takes no expression there."""
         if isinstance(value, tvm.ir.Var):
             return value
-        symbol = tirx.Var(f"scalar_{len(self.scalars)}", "int64")
-        self.scalars[symbol] = value
+        symbol = tirx.Var(f"scalar_{self.scalars}", "int64")
+        self.scalars += 1
+        named(self.builder_, symbol, value)
         return symbol
 
     def _plan(self, block: relax.BindingBlock) -> None:

@@ -37,6 +37,13 @@ class _Inliner(relax.PyExprMutator):
     def visit_dataflow_var_(self, op: relax.DataflowVar) -> tvm.ir.Expr:
         return self.leaves[op] if op in self.leaves else super().visit_dataflow_var_(op)
 
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        value = self.visit_expr(binding.value)
+        if isinstance(value, relax.ShapeExpr):
+            # TVM's VMShapeLower computes no expression that stands in the cast itself.
+            value = self.builder_.emit(value)
+        super().visit_match_cast_(relax.MatchCast(binding.var, value, binding.ty))
+
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         value = self.visit_expr(binding.value)
         if isinstance(binding.var, relax.DataflowVar) and is_leaf(value):

@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from tvm_sod2.passes.fuse import bind_scalars
+from tvm_sod2.passes.bind_scalars import bind_scalars
 
 
 def legalize_passes() -> list[tvm.transform.Pass]:
