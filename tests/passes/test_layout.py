@@ -51,3 +51,30 @@ def test_a_branch_behind_a_symbol_survives() -> None:
     converted = convert_layout(Module)
     relax.analysis.well_formed(converted)
     assert tvm_ffi.structural_equal(converted, Module)
+
+
+def test_a_branch_beside_a_convolution_survives() -> None:
+    @I.ir_module
+    class Module:
+        @R.function
+        def main(
+            i: R.Tensor(("b", 3, "h", "w"), "float32"),
+            x: R.Tensor(("n",), "float32"),
+            c: R.Tensor((), "bool"),
+        ):
+            m = T.int64()
+            y = R.match_cast(R.unique(x), R.Tensor((m,), "float32"))
+            if c:
+                z = R.exp(y)
+            else:
+                z = R.negative(y)
+            w = R.negative(z)
+            with R.dataflow():
+                a = R.nn.conv2d(i, R.const(WEIGHT), padding=1)
+                R.output(a)
+            return (a, w)
+
+    converted = convert_layout(Module)
+    relax.analysis.well_formed(converted)
+    assert {"conv2d", "negative"} <= set(operators(converted))
+    assert "R.exp" in str(converted["main"])

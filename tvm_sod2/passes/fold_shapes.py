@@ -138,10 +138,15 @@ class _Folder(relax.PyExprMutator):
         if isinstance(expr, relax.Tuple):
             return relax.Tuple([self._scalar(field) for field in expr.fields])
         if isinstance(expr, relax.ShapeExpr):
-            return relax.ShapeExpr([self.found.substitute(value) for value in expr.values])
+            return relax.ShapeExpr([self._found(value) for value in expr.values])
         if isinstance(expr.ty, tvm.ir.PrimType) and not isinstance(expr, tirx.FloatImm):
-            return self.found.substitute(expr)
+            return self._found(expr)
         return expr
+
+    def _found(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        """The expression over what was found; simplified, for the VM computes no constants."""
+        value = self.found.substitute(expr)
+        return value if value.same_as(expr) else tvm.sym.Analyzer().simplify(value)
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
         """A match_cast that states what inference finds by itself is a plain binding."""

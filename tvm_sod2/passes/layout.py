@@ -31,8 +31,8 @@ def layout_passes() -> list[tvm.transform.Pass]:
 def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """TVM's ConvertLayout on the functions that convolve.
 
-    It loses the variable of an If whose type names a symbol that a match_cast binds, so functions
-    that need no conversion, such as those that drive loops, are kept from it.
+    It renews the variable of an If whose type names a symbol that a match_cast binds, and forgets
+    to do so where the variable is read.
     """
     convolving = {
         gvar: func
@@ -41,9 +41,42 @@ def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
     }
     converted = relax.transform.ConvertLayout(_DESIRED)(tvm.IRModule(convolving))
     result = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
-    for gvar in convolving:
-        result.update_func(gvar, converted[gvar])
+    for gvar, func in convolving.items():
+        renewed = dict(zip(_results_of_ifs(func), _results_of_ifs(converted[gvar]), strict=True))
+        stale = set(relax.analysis.free_vars(converted[gvar])) & set(renewed)
+        again = _Reader({var: renewed[var] for var in stale}).visit_expr(converted[gvar])
+        result.update_func(gvar, again if stale else converted[gvar])
     return result
+
+
+@relax.expr_functor.mutator
+class _Reader(relax.PyExprMutator):
+    """Reads other variables, with their types, in place of some."""
+
+    def __init__(self, other: dict[tvm.ir.Var, tvm.ir.Var]) -> None:
+        super().__init__()
+        self.other = other
+
+    def visit_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
+        return super().visit_var_(self.other.get(op, op))
+
+    def visit_dataflow_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
+        return super().visit_dataflow_var_(self.other.get(op, op))
+
+
+def _results_of_ifs(func: relax.Function) -> list[tvm.ir.Var]:
+    """The variables bound to an If, in order; those in its arms behind it."""
+    found: list[tvm.ir.Var] = []
+    work = [func.body]
+    while work:
+        body = work.pop(0)
+        if not isinstance(body, relax.SeqExpr):
+            continue
+        for binding in (b for block in body.blocks for b in block.bindings):
+            if isinstance(binding.value, relax.If):
+                found.append(binding.var)
+                work += [binding.value.true_branch, binding.value.false_branch]
+    return found
 
 
 def _convolves(func: relax.Function) -> bool:
