@@ -1,8 +1,9 @@
-"""Scratch of symbolic size becomes an operand that the arena holds."""
+"""Large scratch becomes an operand that the arena holds."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tvm
 from tvm import relax, tirx
 from tvm.script import ir as I
@@ -95,3 +96,21 @@ def test_a_kernel_that_declares_nothing_is_left_alone() -> None:
     mod = with_kernel()
     mod.update_func(mod.get_global_var("twice"), mod["twice"].without_attr(SCRATCH))
     assert LiftScratch()(mod).same_as(mod)
+
+
+@pytest.mark.parametrize(("floats", "lifted"), [(255, False), (256, True)])
+def test_constant_scratch_is_lifted_where_the_stack_would_not_hold_it(
+    floats: int, lifted: bool
+) -> None:
+    mod = with_kernel()
+    x, y = mod["twice"].params
+    scratch = tirx.decl_buffer((floats,), "float32", name="scratch", layout=None)
+    zero = tirx.IntImm("int64", 0)
+    through = tirx.BufferStore(scratch, tirx.FloatImm("float32", 2.0), [zero])
+    out = tirx.BufferStore(y, tirx.BufferLoad(scratch, [zero]), [zero, zero])
+    body = tirx.SeqStmt([tirx.AllocBuffer(scratch), through, out])
+    mod.update_func(
+        mod.get_global_var("twice"), tirx.PrimFunc([x, y], body).with_attr(SCRATCH, True)
+    )
+    names = [param.name for param in LiftScratch()(mod)["twice"].params]
+    assert names == ["x", "y", *(["scratch"] if lifted else [])]

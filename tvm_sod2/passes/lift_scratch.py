@@ -1,4 +1,4 @@
-"""A kernel's scratch of symbolic size becomes an operand, so that the arena holds it.
+"""A kernel's large scratch becomes an operand, so that the arena holds it.
 
     def k(x: (n,), y: (n,)):                     def k(x: (n,), y: (n,), t: (n * 4,)):
         t = alloc_buffer((n * 4,))       ->          ...
@@ -7,13 +7,14 @@
                                                  y = both[0]
 
 Inside a kernel it would come from TVM's thread-local workspace, which no plan knows of and which
-stays with the process. Only what a kernel allocates once, before its loops, is lifted; kernels
-declare that they have such scratch with the attribute ``sod2.scratch``.
+stays with the process. Only what a kernel allocates once, before its loops, is lifted, and only
+what TVM would not put on the stack; kernels declare such scratch by the attribute ``sod2.scratch``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import tvm
 from tvm import relax, tirx
@@ -21,6 +22,9 @@ from tvm.ir import GlobalVar, PrimType
 from tvm_ffi import structural_map
 
 SCRATCH = "sod2.scratch"
+
+# TVM's own limit.
+_STACK_BYTES = 1024
 
 
 @tvm.transform.module_pass(opt_level=0, name="LiftScratch")
@@ -62,10 +66,10 @@ class _Lifted:
 
 
 def _lift(func: tirx.PrimFunc) -> _Lifted:
-    """`func` with the symbolic allocations at the top of its body as parameters."""
+    """`func` with the large allocations at the top of its body as parameters."""
     body = list(func.body.seq) if isinstance(func.body, tirx.SeqStmt) else [func.body]
-    scratch = tuple(s.buffer for s in body if isinstance(s, tirx.AllocBuffer) and _symbolic(s))
-    kept = [s for s in body if not (isinstance(s, tirx.AllocBuffer) and _symbolic(s))]
+    scratch = tuple(s.buffer for s in body if isinstance(s, tirx.AllocBuffer) and _large(s))
+    kept = [s for s in body if not (isinstance(s, tirx.AllocBuffer) and _large(s))]
     lifted = tirx.PrimFunc(
         [*func.params, *scratch],
         tirx.SeqStmt(kept) if len(kept) != 1 else kept[0],
@@ -75,8 +79,13 @@ def _lift(func: tirx.PrimFunc) -> _Lifted:
     return _Lifted(lifted.without_attr(SCRATCH), scratch)
 
 
-def _symbolic(stmt: tirx.AllocBuffer) -> bool:
-    return any(not isinstance(extent, tirx.IntImm) for extent in stmt.buffer.ty.shape)
+def _large(stmt: tirx.AllocBuffer) -> bool:
+    """Whether the size is symbolic, or beyond what TVM puts on the stack."""
+    extents = list(stmt.buffer.ty.shape)
+    if not all(isinstance(extent, tirx.IntImm) for extent in extents):
+        return True
+    itemsize = tvm.DataType(str(stmt.buffer.ty.dtype)).itemsize
+    return prod(int(extent.value) for extent in extents) * itemsize >= _STACK_BYTES
 
 
 class _Calls:

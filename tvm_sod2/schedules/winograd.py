@@ -4,7 +4,8 @@ A 4x4 tile of outputs takes 36 multiplications for each pair of channels instead
 block of up to 12 tiles: their 6x6 inputs are transformed into a scratch of [36, tiles, I], 36 small
 GEMMs with the transformed weights give [36, tiles, O], and these are transformed back. Tiles that
 cross the image's border read through a zero-filled patch; of what they compute, only the pixels
-inside are stored. The scratch has a constant size and comes from TVM's pool of thread-local memory.
+inside are stored. A task's scratch has a constant size and comes from TVM's pool of thread-local
+memory.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any
 
-import numpy as np
 from tvm import tirx
 
 from tvm_sod2.schedules.epilogue import Group
@@ -36,18 +35,18 @@ from tvm_sod2.schedules.panels import (
     Shape,
     Widths,
     by_rows,
-    pack_panels,
     pieces,
     widths,
 )
+from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.winograd_matrices import (
     IN,
     OUT,
     transform_data,
     transform_output,
-    transform_weights,
 )
+from tvm_sod2.schedules.winograd_weights import named, pack_weights, transformed_weights
 
 # Below this many channels on either side the transforms cost more than they save.
 FEWEST_CHANNELS = 16
@@ -63,7 +62,7 @@ class _Task:
     group: Group
     shape: Shape
     panels: Panels
-    packed: Any
+    weights: Any
     data: Any
     products: Any
     patch: Any
@@ -78,17 +77,6 @@ class _Task:
         tile = self.code.slot(self.first + r, "tile")
         y = self.code.slot(tile // self.across * i64(OUT), "y")
         return y, self.code.slot(tile % self.across * i64(OUT), "x")
-
-    def named(self, lanes: int) -> Callable[[Any], Any]:
-        """Keeps vectors in registers, each in its own."""
-        numbers = count()
-
-        def name(value: Any) -> Any:
-            buffer = self.code.register(lanes, "value", next(numbers))
-            self.code.store(buffer, value, ramp(0, lanes))
-            return buffer[ramp(0, lanes)]
-
-        return name
 
 
 def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
@@ -108,10 +96,9 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
         return Refusal(f"fewer than {FEWEST_CHANNELS} channels")
     shape = Shape.for_columns(channels, traits)
     panels = Panels(channels, shape)
-    across_points = [i64(POINTS), *panels.packed_shape(depth)]
-    packed = tirx.decl_buffer(across_points, "float32", f"{w.name}_packed")
     batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
+    packed, weights = transformed_weights(code, w.name, panels, depth)
     down = (out_h + i64(OUT - 1)) // i64(OUT)
     across = (out_w + i64(OUT - 1)) // i64(OUT)
     blocks = EvenBlocks(code, down * across, shape.rows)
@@ -124,7 +111,7 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
             group,
             shape,
             panels,
-            packed,
+            weights,
             code.buffer(POINTS * shape.rows * depth, "data"),
             code.buffer(POINTS * shape.rows * panels.count * shape.columns, "products"),
             code.buffer(POINTS * shape.lanes, "patch"),
@@ -140,9 +127,9 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(
-        lowered(group.func, params, code.body()),
+        lowered(group.func, params, code.body()).with_attr(SCRATCH, True),
         f"winograd 4x4 {shape.rows}x{shape.columns}",
-        {group.position(w): partial(_pack, attrs["kernel_layout"], shape.columns)},
+        {group.position(w): partial(pack_weights, attrs["kernel_layout"], panels)},
     )
 
 
@@ -181,7 +168,7 @@ def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
                 write(patched)
 
             def write(load: Callable[[int, int], Any]) -> None:
-                name = task.named(size)
+                name = named(code, size)
                 lines = [
                     transform_data([load(i, j) for j in range(IN)], size, name) for i in range(IN)
                 ]
@@ -211,7 +198,7 @@ def _multiply(task: _Task, depth: int) -> None:
             registers.run(
                 depth,
                 lambda r, i: task.data[base + i64(r * depth) + i],
-                lambda offset, size, i: task.packed[point, panel, i, ramp(offset, size)],
+                lambda offset, size, i: task.weights[point, panel, i, ramp(offset, size)],
             )
             for r, offset, size, total in registers.totals():
                 row = (point * i64(shape.rows) + i64(r)) * i64(row_size)
@@ -245,7 +232,7 @@ def _transform_outputs(task: _Task, channels: int) -> None:
                 row = i64((i * IN + j) * task.shape.rows) + r
                 return task.products[ramp(row * i64(row_size) + channel, size)]
 
-            name = task.named(size)
+            name = named(code, size)
             lines = [
                 transform_output([load(i, j) for j in range(IN)], size, name) for i in range(IN)
             ]
@@ -265,9 +252,3 @@ def _transform_outputs(task: _Task, channels: int) -> None:
             transform(c * i64(lanes), lanes)
         if channels % lanes:
             transform(i64(channels - channels % lanes), channels % lanes)
-
-
-def _pack(layout: str, columns: int, weight: np.ndarray) -> np.ndarray:
-    """[36, panels, I, columns]: transformed weights of each point in panels."""
-    points = transform_weights(weight.transpose([layout.index(c) for c in "HWIO"]))
-    return np.stack([pack_panels(p.astype(np.float32), columns) for p in points])
