@@ -40,6 +40,29 @@ def test_trips_and_collected_values() -> None:
         assert collected.shape == (0, 4, 3)
 
 
+def test_a_captured_tensor_of_a_computed_dim() -> None:
+    """Its dim is one more than the run finds, and nothing else tells the turns how much that is."""
+    body = graph(
+        [op("go = Identity(c)"), op("sum = ReduceSum(more)", keepdims=0), op("t = Add(s, sum)")],
+        "i:i: c:b: s:f:n",
+        "go:b: t:f:n",
+    )
+    main = graph(
+        [
+            op("places = NonZero(x)"),
+            op("first = Gather(places, zero)", axis=0),
+            op("found = Cast(first)", to=TensorProto.FLOAT),
+            op("more = Concat(found, one)", axis=0),
+            op("last = Loop(m, , x)", body=body),
+        ],
+        "m:i: x:f:n",
+        "last:f",
+        zero=0,
+        one=[1.0],
+    )
+    check(main, *(feed(m=np.int64(m), x=(k,)) for m, k in ((0, 3), (1, 1), (5, 7))))
+
+
 def test_large_states_that_change_places() -> None:
     """Large state is overwritten in place: no result may be a view of what is overwritten."""
     body = graph(

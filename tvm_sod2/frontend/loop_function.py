@@ -16,6 +16,7 @@ from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Dim
 from tvm_sod2.frontend.dims import expr
 from tvm_sod2.frontend.names import identifier
+from tvm_sod2.memory.symbols import free_symbols
 
 
 class Step:
@@ -49,7 +50,7 @@ class Step:
         # Symbols that no operand's type determines are handed over as a shape.
         ret_ty = relax.TupleType(types)
         whole = relax.Function(outside, body, ret_ty)
-        self.symbols = list(relax.analysis.free_symbolic_vars(whole))
+        self.symbols = free_symbols(whole)
         name = f"main_{identifier(c.hint)}_loop"
         promise = R.call_pure_packed("sod2.loop", *outside, ty_args=ret_ty)
         self.gvar = c.bb.add_func(self._function(promise, ret_ty), name)

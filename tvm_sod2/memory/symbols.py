@@ -25,6 +25,16 @@ def all_symbols(func: relax.Function) -> list[tirx.Var]:
     return list(found)
 
 
+def free_symbols(func: relax.Function) -> list[tirx.Var]:
+    """Symbols that its parameters do not determine, also of those that only their types mention."""
+    known = set(input_symbols(func))
+    found = dict.fromkeys(relax.analysis.free_symbolic_vars(func))
+    for param in func.params:
+        symbols = relax.analysis.tir_vars_in_type(param.ty)
+        found.update(dict.fromkeys(symbol for symbol in symbols if symbol not in known))
+    return list(found)
+
+
 def extents(func: relax.Function) -> set[tirx.Var]:
     """Symbols that are, on their own, the extent of some tensor: never negative."""
     found: set[tirx.Var] = set()

@@ -9,6 +9,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.passes.bind_scalars import bind_scalars
+from tvm_sod2.passes.fuse_tir import fuse_tir
 
 
 def legalize_passes() -> list[tvm.transform.Pass]:
@@ -18,7 +19,7 @@ def legalize_passes() -> list[tvm.transform.Pass]:
     return [
         relax.transform.LegalizeOps(LEGALIZE, skip_ops=["relax.reshape"]),
         select_dims,
-        relax.transform.FuseTIR(),
+        fuse_tir,
         bind_scalars,
         # It reads blocks, so it runs while kernels still have them.
         restore_reshapes,

@@ -17,6 +17,8 @@ from tvm.ir import PrimType
 from tvm.relax.utils import copy_with_new_vars
 from tvm_ffi import structural_equal
 
+from tvm_sod2.memory.symbols import free_symbols
+
 
 @tvm.transform.module_pass(opt_level=0, name="OutlineControlFlow")
 class OutlineControlFlow:
@@ -82,7 +84,7 @@ class _Outliner:
         pure = not relax.analysis.contains_impure_call(inner)
         captured = [v for v in relax.analysis.free_vars(inner) if not isinstance(v.ty, PrimType)]
         # Symbols that no captured variable's type determines are parameters like the rest.
-        captured += relax.analysis.free_symbolic_vars(relax.Function(captured, inner, is_pure=pure))
+        captured += free_symbols(relax.Function(captured, inner, is_pure=pure))
         func = copy_with_new_vars(relax.Function(captured, inner, is_pure=pure))
         gvar = self._builder.add_func(func, name)
         call = self._builder.normalize(relax.Call(gvar, captured))
