@@ -27,6 +27,7 @@ from tvm_sod2.passes.fold_norms import fold_norms
 from tvm_sod2.passes.fold_shapes import fold_shapes
 from tvm_sod2.passes.fold_stretches import fold_stretches
 from tvm_sod2.passes.fuse import fuse
+from tvm_sod2.passes.fuse_attention import fuse_attention
 from tvm_sod2.passes.integer_operands import integer_operands
 from tvm_sod2.passes.layout import layout_passes
 from tvm_sod2.passes.legalize import legalize_passes
@@ -91,7 +92,7 @@ def phases(target: Target) -> list[Phase]:
         ),
         Phase("outline", [OutlineControlFlow()]),
         Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes]),
-        Phase("fuse", [integer_operands, fuse, *legalize_passes()]),
+        Phase("fuse", [fuse_attention(traits), integer_operands, fuse, *legalize_passes()]),
         Phase("schedules", [ScheduleKernels(traits), record_kernels]),
         Phase("order", [OrderForMemory()]),
         Phase("memory and lower", [*lower_to_vm(target), emit_metadata]),

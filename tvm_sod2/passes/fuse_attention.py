@@ -1,0 +1,293 @@
+"""Two products with a softmax between them become one kernel that never holds all scores.
+
+    s = matmul(q, k)                    # (..., S, T)
+    s = add(multiply(s, 0.125), mask)   # any of _STEPS, in any order, also none
+    p = softmax(s, axis=-1)       ->    y = call_tir(attention, (q, k, v, mask))
+    y = matmul(p, v)
+
+Transposes, slices and scalings of the operands, and a transpose of the result, become part of how
+the kernel reads and writes. Taken are float32 operands with constant head sizes whose scores and
+probabilities nothing else uses, and masks that broadcast to the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+from tvm.relax import Expr
+
+from tvm_sod2.passes.attention_operands import Operands, broadcasts
+from tvm_sod2.passes.mutate import rewrite_functions
+from tvm_sod2.passes.operand_views import Place, places, scalar
+from tvm_sod2.schedules import math
+from tvm_sod2.schedules.attention import attention_kernel
+from tvm_sod2.schedules.attention_scratch import FEW
+from tvm_sod2.schedules.attention_spec import Attention, Step, View
+from tvm_sod2.schedules.traits import Traits
+
+_STEPS: dict[str, Callable[..., Any]] = {
+    "relax.add": lambda a, b: a + b,
+    "relax.subtract": lambda a, b: a - b,
+    "relax.multiply": lambda a, b: a * b,
+    "relax.divide": lambda a, b: a / b,
+    "relax.maximum": tirx.max,
+    "relax.minimum": tirx.min,
+    "relax.where": tirx.Select,
+    "relax.tanh": math.tanh,
+}
+"""What may be done to the scores before the softmax."""
+
+
+def fuse_attention(traits: Traits) -> tvm.transform.Pass:
+    """The pass for a target; functions have no control flow when it runs."""
+
+    @tvm.transform.module_pass(opt_level=0, name="FuseAttention")
+    def fuse(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        fused = rewrite_functions(mod, _Rewriter(mod, traits))
+        return relax.transform.DeadCodeElimination()(fused)
+
+    return fuse
+
+
+@relax.expr_functor.mutator
+class _Rewriter(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, traits: Traits) -> None:
+        super().__init__(mod)
+        self.traits = traits
+        self.kernels: dict[tvm.ir.Var, tuple[tirx.PrimFunc, list[Expr]]] = {}
+
+    def visit_function_(self, func: relax.Function) -> Expr:
+        self.kernels |= _Matcher(func, self.traits).kernels()
+        return super().visit_function_(func)
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        if binding.var not in self.kernels:
+            super().visit_var_binding_(binding)
+            return
+        kernel, arguments = self.kernels[binding.var]
+        gvar = self.builder_.add_func(kernel, "attention")
+        given = relax.Tuple([self.visit_expr(argument) for argument in arguments])
+        call = relax.call_tir(gvar, given, binding.var.ty)
+        super().visit_var_binding_(relax.VarBinding(binding.var, call))
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """A product, and what is done to it: calls with the number of the argument that goes on."""
+
+    product: relax.Call
+    steps: tuple[tuple[relax.Call, int], ...] = ()
+
+
+class _Matcher:
+    """Finds attention in a function."""
+
+    def __init__(self, func: relax.Function, traits: Traits) -> None:
+        self.traits = traits
+        self.defined: dict[tvm.ir.Var, Expr] = {}
+        self.users: dict[tvm.ir.Var, list[tvm.ir.Var | None]] = {}
+        for block in func.body.blocks:
+            for binding in block.bindings:
+                self.defined[binding.var] = binding.value
+                self._note(binding.value, binding.var)
+        self._note(func.body.body, None)
+
+    def _note(self, value: Expr, user: tvm.ir.Var | None) -> None:
+        def visit(expr: Any) -> None:
+            if isinstance(expr, tvm.ir.Var):
+                self.users.setdefault(expr, []).append(user)
+            elif isinstance(expr, relax.Call):
+                # Each argument counts: the visitor meets a variable that is used twice once.
+                for argument in expr.args:
+                    if sum(argument.same_as(a) for a in expr.args) > 1:
+                        self.users.setdefault(argument, []).append(user)
+
+        relax.analysis.post_order_visit(value, visit)
+
+    def kernels(self) -> dict[tvm.ir.Var, tuple[tirx.PrimFunc, list[Expr]]]:
+        """For each variable that attention computes its kernel and the arguments."""
+        found = {}
+        for var, value in self.defined.items():
+            if _name(value) == "relax.matmul":
+                target, order = self._target(var)
+                kernel = self._kernel(value, target.ty, order)
+                if kernel is not None:
+                    found[target] = kernel
+        return found
+
+    def _target(self, product: tvm.ir.Var) -> tuple[tvm.ir.Var, list[int]]:
+        """What is to be written: the product, or its transpose where nothing else uses it."""
+        rank = product.ty.ndim
+        users = self.users.get(product, [])
+        if len(users) == 1 and users[0] is not None:
+            call = self.defined[users[0]]
+            if _name(call) == "relax.permute_dims" and call.attrs.axes is not None:
+                order = [int(axis) % rank for axis in call.attrs.axes]
+                if order[-1] == rank - 1:
+                    return users[0], order
+        return product, list(range(rank))
+
+    def _kernel(
+        self, product: relax.Call, ty: relax.TensorType, order: Sequence[int]
+    ) -> tuple[tirx.PrimFunc, list[Expr]] | None:
+        """The kernel that writes `product` with its axes in `order`, or None."""
+        found = self._scores_of(product)
+        if found is None:
+            return None
+        (q, k), v = found.product.args, product.args[1]
+        *batch, rows, width = product.ty.shape.values
+        scores = [*batch, rows, v.ty.shape.values[-2]]
+        column, row = len(scores) - 1, len(scores) - 2
+        operands = Operands(scores)
+        steps, scale = list(found.steps), 1.0
+        while steps and (factor := _scaling(*steps[0])) is not None:
+            scale *= factor
+            steps.pop(0)
+        of_q = [*places(q, self.defined, scaled=True)][-1]
+        of_k = _contiguous(places(k, self.defined, scaled=True), k.ty.ndim - 2)
+        of_v = _contiguous(places(v, self.defined), v.ty.ndim - 1)
+        few = isinstance(rows, tirx.IntImm) and rows.value <= FEW
+        if few and of_k.axes[-1][0] != k.ty.ndim - 2:
+            return None  # So do keys lie that a product of few rows reads best.
+        views = [
+            operands.view(place, value.ty, len(scores))
+            for place, value in ((of_q, q), (of_k, k), (of_v, v))
+        ]
+        written = [_step(operands, scores, *step) for step in steps]
+        if None in written:
+            return None
+        result = View(operands.result(ty), tuple((axis, 0) for axis in order))
+        attention = Attention(
+            tuple(operands.params),
+            tuple(map(operands.dim, batch)),
+            operands.dim(rows),
+            operands.dim(scores[-1]),
+            depth=int(q.ty.shape.values[-1]),
+            width=int(width),
+            q=views[0],
+            k=views[1].swapped(row, column),
+            v=views[2],
+            result=result,
+            scale=scale * of_q.factor * of_k.factor,
+            steps=tuple(step for step in written if step is not None),
+        )
+        if not operands.complete():
+            return None
+        return attention_kernel(attention, self.traits), operands.arguments
+
+    def _scores_of(self, product: relax.Call) -> _Scores | None:
+        """What goes into the softmax whose result `product` multiplies with values."""
+        weights, v = product.args
+        softmax = self._only(weights)
+        if _name(softmax) != "relax.nn.softmax" or not _float_matrices(product, weights, v):
+            return None
+        found = self._chain(softmax.args[0])
+        if found is None or not _float_matrices(found.product, *found.product.args):
+            return None
+        q, k = found.product.args
+        *batch, rows, width = product.ty.shape.values
+        depth = q.ty.shape.values[-1]
+        equal = tvm.sym.Analyzer().can_prove_equal
+        fits = (
+            int(softmax.attrs.axis) % weights.ty.ndim == weights.ty.ndim - 1
+            and all(isinstance(dim, tirx.IntImm) and dim.value > 0 for dim in (depth, width))
+            and equal(k.ty.shape.values[-2], depth)
+            and broadcasts(weights.ty, [*batch, rows, v.ty.shape.values[-2]])
+        )
+        return found if fits else None
+
+    def _chain(self, value: Expr) -> _Scores | None:
+        """The scores from their product on; all of them of one shape, used once."""
+        call = self._only(value)
+        if _name(call) == "relax.matmul":
+            return _Scores(call)
+        if _name(call) not in _STEPS:
+            return None
+        for position, argument in enumerate(call.args):
+            if not isinstance(argument, tvm.ir.Var) or not _same_shape(argument, call):
+                continue
+            found = self._chain(argument)
+            if found is not None:
+                return _Scores(found.product, (*found.steps, (call, position)))
+        return None
+
+    def _only(self, value: Expr) -> Any:
+        """What a variable that is used once is bound to, else None."""
+        return self.defined.get(value) if len(self.users.get(value, [])) == 1 else None
+
+
+def _name(value: Any) -> str:
+    return str(getattr(getattr(value, "op", None), "name", ""))
+
+
+def _float_matrices(*values: Expr) -> bool:
+    types = [value.ty for value in values]
+    return all(
+        isinstance(ty, relax.TensorType)
+        and str(ty.dtype) == "float32"
+        and ty.shape is not None
+        and ty.ndim >= 2
+        for ty in types
+    )
+
+
+def _same_shape(value: Expr, other: Expr) -> bool:
+    ty = value.ty
+    return (
+        isinstance(ty, relax.TensorType)
+        and ty.ndim == other.ty.ndim
+        and other.ty.shape is not None
+        and broadcasts(ty, list(other.ty.shape.values))
+        and broadcasts(other.ty, list(ty.shape.values))
+    )
+
+
+def _contiguous(found: Iterator[Place], axis: int) -> Place:
+    """The farthest view in which neighbours along an axis are neighbours in memory, or else the
+    operand as it is."""
+    first, *further = found
+    return [first, *(place for place in further if place.axes[-1][0] == axis)][-1]
+
+
+def _scaling(call: relax.Call, position: int) -> float | None:
+    """The factor, where a step multiplies by a constant."""
+    if _name(call) == "relax.multiply":
+        return scalar(call.args[1 - position])
+    if _name(call) == "relax.divide" and position == 0:
+        divisor = scalar(call.args[1])
+        return None if not divisor else 1 / divisor
+    return None
+
+
+def _step(
+    operands: Operands, scores: Sequence[Any], call: relax.Call, position: int
+) -> Step | None:
+    """A step as a function of the score and its index; None for an operand that does not fit."""
+    compute = _STEPS[_name(call)]
+    readers: list[Callable[[Sequence[Any]], Any]] = []
+    for number, argument in enumerate(call.args):
+        if number == position:
+            continue
+        value, dtype = scalar(argument), str(argument.ty.dtype)
+        if value is not None:
+            readers.append(partial(_constant, tirx.const(value, dtype)))
+        elif dtype in ("float32", "bool") and broadcasts(argument.ty, scores):
+            (place, *_) = places(argument, {})
+            readers.append(operands.view(place, argument.ty, len(scores)).at)
+        else:
+            return None
+
+    def step(score: Any, index: Sequence[Any]) -> Any:
+        given = [read(index) for read in readers]
+        return compute(*given[:position], score, *given[position:])
+
+    return step
+
+
+def _constant(value: Any, _index: Sequence[Any]) -> Any:
+    return value

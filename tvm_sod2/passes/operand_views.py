@@ -1,0 +1,134 @@
+"""How an operand of a kernel lies in the tensor that transposes and slices took it from.
+
+t = permute_dims(x, [0, 2, 1, 3]); k(t)   ->   k reads x with its axes in another order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.relax import Expr
+
+from tvm_sod2.passes.fold_constants import constant_array
+
+Definitions = Mapping[tvm.ir.Var, Expr]
+"""What each variable of a function is bound to."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An operand as a view of `source`, times `factor`.
+
+    axes: for each axis of the source the operand's axis, or None for a fixed place, and an offset.
+    """
+
+    source: Expr
+    axes: tuple[tuple[int | None, int], ...]
+    factor: float = 1.0
+
+
+def places(operand: Expr, defined: Definitions, scaled: bool = False) -> Iterator[Place]:
+    """The operand as it is, then as views of what it was made from, one operator further each.
+
+    scaled: whether multiplications and divisions by a constant may become the factor.
+    """
+    place = Place(operand, tuple((axis, 0) for axis in range(operand.ty.ndim)))
+    while place is not None:
+        yield place
+        made = defined.get(place.source) if isinstance(place.source, tvm.ir.Var) else None
+        if not isinstance(made, relax.Call) or not isinstance(made.op, tvm.ir.Op):
+            return
+        name = made.op.name
+        if scaled and name in ("relax.multiply", "relax.divide"):
+            further = _unscaled(place, made, name == "relax.divide")
+        else:
+            through = _THROUGH.get(name)
+            further = None if through is None else through(place, made)
+        if further is None:
+            return
+        place = further
+
+
+def scalar(expr: Expr) -> float | None:
+    """The value of a constant with one element, or None."""
+    data = constant_array(expr)
+    return None if data is None or data.size != 1 else float(data.reshape(()))
+
+
+def _unscaled(place: Place, call: relax.Call, divided: bool) -> Place | None:
+    for source, other in (call.args, call.args[::-1]):
+        value = scalar(other)
+        if value is not None and source.ty.ndim == call.ty.ndim and value != 0:
+            factor = 1 / value if divided else value
+            return Place(source, place.axes, place.factor * factor)
+        if divided:
+            break
+    return None
+
+
+def _through_permute(place: Place, call: relax.Call) -> Place:
+    rank = call.ty.ndim
+    order = call.attrs.axes or reversed(range(rank))
+    axes = {int(axis) % rank: place.axes[i] for i, axis in enumerate(order)}
+    return Place(call.args[0], tuple(axes[axis] for axis in range(rank)), place.factor)
+
+
+def _through_slice(place: Place, call: relax.Call) -> Place | None:
+    source, axes, begin, _, *strides = call.args
+    moved = list(place.axes)
+    numbers = [_integers(part) for part in (axes, begin, *strides)]
+    if any(part is None for part in numbers):
+        return None
+    where, starts, *steps = numbers
+    for n, (axis, start) in enumerate(zip(where or [], starts or [], strict=True)):
+        extent = call.ty.shape.values[axis]
+        # The source has the dim of what is sliced, the view no other dim that could name it.
+        if start < 0 or not isinstance(extent, tvm.tirx.IntImm):
+            return None
+        if steps and steps[0] and steps[0][n] != 1:
+            return None
+        moved[axis] = (moved[axis][0], moved[axis][1] + start)
+    return Place(source, tuple(moved), place.factor)
+
+
+def _integers(values: Expr) -> list[int] | None:
+    simplify = tvm.sym.Analyzer().simplify
+    found = [simplify(getattr(field, "value", field)) for field in values.fields]
+    if not all(isinstance(value, (int, tvm.tirx.IntImm)) for value in found):
+        return None
+    return [int(value) for value in found]
+
+
+def _through_reshape(place: Place, call: relax.Call) -> Place | None:
+    """Only dims of one come or go."""
+    source = call.args[0]
+    if source.ty.shape is None:
+        return None
+    before, after = list(source.ty.shape.values), list(call.ty.shape.values)
+    kept = [axis for axis, dim in enumerate(after) if not _is_one(dim)]
+    others = iter([place.axes[axis] for axis in kept])
+    big = [dim for dim in before if not _is_one(dim)]
+    analyzer = tvm.sym.Analyzer()
+    if len(big) != len(kept) or not all(
+        analyzer.can_prove_equal(dim, after[axis]) for dim, axis in zip(big, kept, strict=True)
+    ):
+        return None
+    axes = tuple((None, 0) if _is_one(dim) else next(others) for dim in before)
+    return Place(source, axes, place.factor)
+
+
+def _is_one(dim: Any) -> bool:
+    return isinstance(dim, tvm.tirx.IntImm) and dim.value == 1
+
+
+_THROUGH = {
+    "relax.permute_dims": _through_permute,
+    "relax.strided_slice": _through_slice,
+    "relax.reshape": _through_reshape,
+    "relax.squeeze": _through_reshape,
+    "relax.expand_dims": _through_reshape,
+}

@@ -1,0 +1,57 @@
+"""Attention, softmax(q @ k^T + ...) @ v, as one kernel that never holds all scores.
+
+Query rows go in blocks of up to two vectors, one row in each lane: the scores of a block lie
+transposed, a line of lanes for each key, so that maxima and sums over keys need nothing across
+lanes, and no key is packed, only the block's queries. Keys go in chunks that stay in the
+first-level cache, with a running maximum and a running sum of each row; what a chunk adds to the
+result comes on top of what was there, scaled to the new maximum. A few rows alone take narrow
+vectors, and dot products along the keys where these are contiguous.
+
+Source: T. Dao et al., FlashAttention (2022), for the running softmax.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tvm import tirx
+from tvm.tirx import ForKind
+
+from tvm_sod2.schedules.attention_block import Block
+from tvm_sod2.schedules.attention_scratch import FEW, Scratch
+from tvm_sod2.schedules.attention_spec import Attention
+from tvm_sod2.schedules.kernel import Code, EvenBlocks, i64, unravel
+from tvm_sod2.schedules.panels import product
+from tvm_sod2.schedules.rules import SCRATCH
+from tvm_sod2.schedules.traits import Traits
+
+
+def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
+    """The kernel for a target's vectors, with scratch to be lifted into the arena."""
+    code, layout = Code(), Scratch.of(attention, traits)
+    lanes = layout.lanes
+    most = i64(2 * lanes)
+    tasks = product(attention.batch) * ((attention.rows + most - i64(1)) // most)
+    workers = tirx.min(tasks, i64(4 * traits.cores))
+    scratch = tirx.decl_buffer([workers, i64(layout.size)], "float32", "scratch")
+    code.add(tirx.AllocBuffer(scratch))
+    blocks = EvenBlocks(code, attention.rows, 2 * lanes)
+    tasks, workers = code.slot(tasks, "tasks"), code.slot(workers, "workers")
+    with code.loop(workers, "worker", ForKind.PARALLEL) as worker:
+        turns = code.slot((tasks - worker + workers - i64(1)) // workers, "turns")
+        with code.loop(turns, "turn") as turn:
+            task = code.slot(worker + turn * workers, "task")
+            first, rows = blocks.locate(task % blocks.count)
+            batch = unravel(code, task // blocks.count, attention.batch)
+            block = partial(Block, code, attention, layout, scratch, worker, batch, first, rows)
+            narrow = dict.fromkeys((min(FEW, lanes), lanes))
+            versions = [(rows <= i64(count), block((count,)).write) for count in narrow]
+            code.branch([*versions, (None, block((lanes, lanes)).write)])
+    return tirx.PrimFunc([*attention.params], code.body()).with_attrs(
+        {
+            "tirx.noalias": True,
+            "tirx.is_scheduled": True,
+            "sod2.kernel": f"attention {layout.shape.rows}x{2 * lanes}",
+            SCRATCH: True,
+        }
+    )

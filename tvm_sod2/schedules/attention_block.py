@@ -1,0 +1,257 @@
+"""One block of query rows of an attention kernel: chunks of keys, a running softmax, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+
+from tvm_sod2.schedules.attention_scratch import CHUNK, FEW, Scratch
+from tvm_sod2.schedules.attention_spec import Attention
+from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.panels import Widths, pieces
+
+_LOWEST = -3.4028234663852886e38
+_LOG2_E = 1.4426950408889634
+# 2**x is a polynomial on [-1/2, 1/2], fitted here to 1e-7 relative, and a shift of the exponent.
+_POWER = (
+    1.3264726640128336e-3,
+    9.671512732490405e-3,
+    5.5507337450493674e-2,
+    2.4022242083352502e-1,
+    6.931469775980288e-1,
+)
+
+
+class Block:
+    """Writes the code for one block of rows with given vectors of rows."""
+
+    def __init__(
+        self,
+        code: Code,
+        attention: Attention,
+        layout: Scratch,
+        scratch: Any,
+        worker: Any,
+        batch: list[Any],
+        first: Any,
+        rows: Any,
+        vectors: Widths,
+    ) -> None:
+        self.code, self.attention, self.layout, self.scratch = code, attention, layout, scratch
+        self.worker, self.batch, self.first, self.rows = worker, batch, first, rows
+        self.vectors, self.breadth = vectors, sum(vectors)
+        self.lines = [(sum(vectors[:v]), width) for v, width in enumerate(vectors)]
+        along = attention.k.contiguous(len(batch) + 1)
+        self.dots = self.breadth <= FEW and along
+
+    def write(self) -> None:
+        code, attention = self.code, self.attention
+        with code.bank():
+            self.maximum, self.total, self.factor = (
+                code.buffer(self.breadth, name) for name in ("maximum", "total", "factor")
+            )
+            self._begin()
+            chunks = EvenBlocks(code, attention.keys, CHUNK)
+            with code.loop(chunks.count, "chunk") as chunk:
+                self.start, self.count = chunks.locate(chunk)
+                if self.dots:
+                    with code.loop(self.count, "j") as j, code.loop(self.rows, "r") as r:
+                        self._dot(j, r)
+                else:
+                    self._by_height(self.count, self._tile)
+                self._softmax()
+                for column, vectors in self.layout.panels:
+                    self._by_height(self.rows, partial(self._products, column, vectors))
+                if attention.width != self.layout.stride:
+                    self._last_key()
+            self._finish()
+
+    def _begin(self) -> None:
+        """Pack the queries; a lane beyond the rows repeats the last one.
+
+        Scores are kept as exponents of two.
+        """
+        code, attention = self.code, self.attention
+        scale = attention.scale * (1.0 if attention.steps else _LOG2_E)
+        with code.loop(self.breadth, "lane") as lane:
+            row = code.slot(self._row(lane), "row")
+            with code.loop(attention.depth, "c") as c:
+                value = attention.q.at([*self.batch, row, c]) * f32(scale)
+                self._put(value, self._query_at(lane, c))
+        for at, width in self.lines:
+            code.store(self.maximum, splat(f32(_LOWEST), width), ramp(at, width))
+            code.store(self.total, splat(f32(0.0), width), ramp(at, width))
+        with code.loop(self.rows, "r") as r:
+            for at, width in pieces(self.layout.stride, self.layout.lanes):
+                self._put(splat(f32(0.0), width), self._result_at(r, i64(at)), width)
+
+    def _tile(self, first: Any, count: int) -> None:
+        """The scores of some keys with all rows."""
+        attention = self.attention
+        registers = Registers(self.code, count, self.vectors)
+        registers.run(
+            attention.depth,
+            lambda r, c: attention.k.at([*self.batch, self.start + first + i64(r), c]),
+            lambda offset, width, c: self._get(self._query_at(i64(offset), c), width),
+        )
+        for r, offset, width, total in registers.totals():
+            place = self._score_at(first + i64(r), i64(offset))
+            self._put(total[ramp(0, width)], place, width)
+
+    def _dot(self, j: Any, r: Any) -> None:
+        """The score of one key and one row, along the columns."""
+        sums: dict[int, Any] = {}
+        for at, width in pieces(self.attention.depth, self.layout.lanes):
+            key = self.attention.k.at([*self.batch, self.start + j, i64(at)], width)
+            term = self._get(self._query_at(r, i64(at)), width) * key
+            sums[width] = sums[width] + term if width in sums else term
+        value: Any = f32(0.0)
+        for width, vector in sums.items():
+            value = value + self._across(vector, width)
+        self._put(value, self._score_at(j, r))
+
+    def _across(self, vector: Any, width: int) -> Any:
+        """The sum of a vector's lanes, by halves."""
+        if width == 1:
+            return vector
+        register = self.code.register(width, "across", width)
+        self.code.store(register, vector, ramp(0, width))
+        for half in (width >> n for n in range(1, width.bit_length())):
+            halves = register[ramp(0, half)] + register[ramp(half, half)]
+            register = self.code.register(half, "half", width)
+            self.code.store(register, halves, ramp(0, half))
+        return register[i64(0)]
+
+    def _softmax(self) -> None:
+        """Powers of the chunk's scores; new maxima, sums and the factor for older results."""
+        code = self.code
+        tops = [code.register(width, "top", at) for at, width in self.lines]
+        sums = [code.register(width, "powers", at) for at, width in self.lines]
+        for top, (at, width) in zip(tops, self.lines, strict=True):
+            code.store(top, self.maximum[ramp(at, width)], ramp(0, width))
+        with code.loop(self.count, "j") as j:
+            for top, (at, width) in zip(tops, self.lines, strict=True):
+                with code.vector(width) as lane:
+                    place = self._score_at(j, i64(at) + lane)
+                    if self.attention.steps:
+                        index = [*self.batch, self._row(i64(at) + lane), self.start + j]
+                        value = self._get(place)
+                        for step in self.attention.steps:
+                            value = step(value, index)
+                        self._put(value * f32(_LOG2_E), place)
+                    code.store(top, tirx.max(top[lane], self._get(place)), lane)
+        for top, total, (at, width) in zip(tops, sums, self.lines, strict=True):
+            with code.vector(width) as lane:
+                place = i64(at) + lane
+                factor = self._power(self.maximum[place] - top[lane], width, lane)
+                code.store(self.factor, factor, place)
+                code.store(self.maximum, top[lane], place)
+                code.store(total, f32(0.0), lane)
+        with code.loop(self.count, "j") as j:
+            for top, total, (at, width) in zip(tops, sums, self.lines, strict=True):
+                with code.vector(width) as lane:
+                    place = self._score_at(j, i64(at) + lane)
+                    power = code.register(width, "power")
+                    code.store(power, self._power(self._get(place) - top[lane], width, lane), lane)
+                    self._put(power[lane], place)
+                    code.store(total, total[lane] + power[lane], lane)
+        for total, (at, width) in zip(sums, self.lines, strict=True):
+            with code.vector(width) as lane:
+                place = i64(at) + lane
+                code.store(self.total, self.total[place] * self.factor[place] + total[lane], place)
+
+    def _power(self, x: Any, width: int, lane: Any) -> Any:
+        """2**x for x <= 0, NaN for NaN; zero where the result would be denormal."""
+        code = self.code
+        given, shifted, rest = (code.register(width, name) for name in ("given", "shifted", "rest"))
+        code.store(given, x, lane)
+        # Adding 1.5 * 2**23 rounds to an integer, which the low bits of the mantissa then hold.
+        code.store(shifted, given[lane] + f32(12582912.0), lane)
+        code.store(rest, given[lane] - (shifted[lane] - f32(12582912.0)), lane)
+        value: Any = f32(_POWER[0])
+        for factor in (*_POWER[1:], 1.0):
+            value = value * rest[lane] + f32(factor)
+        exponent = tirx.reinterpret("int32", shifted[lane]) << tirx.const(23, "int32")
+        bits = tirx.reinterpret("int32", value) + exponent
+        tiny = given[lane] < f32(-125.0)
+        return tirx.Select(tiny, f32(0.0), tirx.reinterpret("float32", bits))
+
+    def _products(self, column: int, vectors: Widths, first: Any, count: int) -> None:
+        """Add the chunk's part to some rows and columns of the result."""
+        attention = self.attention
+        beyond = column + sum(vectors) > attention.width
+        registers = Registers(self.code, count, vectors)
+        registers.run(
+            # A vector that reaches beyond the columns would leave the tensor at the last key.
+            self.count - i64(1) if beyond else self.count,
+            lambda r, j: self._get(self._score_at(j, first + i64(r))),
+            lambda offset, width, j: attention.v.at(
+                [*self.batch, self.start + j, i64(column + offset)], width
+            ),
+        )
+        for r, offset, width, total in registers.totals():
+            row = first + i64(r)
+            place = self._result_at(row, i64(column + offset))
+            old = self._get(place, width) * splat(self.factor[row], width)
+            self._put(old + total[ramp(0, width)], place, width)
+
+    def _last_key(self) -> None:
+        """What the last key of the chunk adds to the columns of the panel that reaches beyond."""
+        code, attention = self.code, self.attention
+        column = self.layout.panels[-1][0]
+        last = code.slot(self.count - i64(1), "last")
+        with code.loop(self.rows, "r") as r:
+            for at, width in pieces(attention.width - column, self.layout.lanes):
+                value = attention.v.at([*self.batch, self.start + last, i64(column + at)], width)
+                term = splat(self._get(self._score_at(last, r)), width) * value
+                place = self._result_at(r, i64(column + at))
+                self._put(self._get(place, width) + term, place, width)
+
+    def _finish(self) -> None:
+        code, attention = self.code, self.attention
+        for at, width in self.lines:
+            with code.vector(width) as lane:
+                # No key at all gives zeros, as an empty sum does.
+                some = tirx.Select(attention.keys > i64(0), self.total[i64(at) + lane], f32(1.0))
+                code.store(self.factor, f32(1.0) / some, i64(at) + lane)
+        with code.loop(self.rows, "r") as r:
+            for at, width in pieces(attention.width, self.layout.lanes):
+                with code.vector(width) as lane:
+                    value = self._get(self._result_at(r, i64(at) + lane)) * self.factor[r]
+                    target = attention.result.at([*self.batch, self.first + r, i64(at) + lane])
+                    code.store(target.source, value, *target.indices)
+
+    def _by_height(self, total: Any, write: Callable[[Any, int], None]) -> None:
+        """Tiles of full height, then of less, then single rows, with a version for each."""
+        code = self.code
+        most = self.layout.shape.rows
+        done: Any = i64(0)
+        for height in dict.fromkeys((most, max(most // 3, 1), 1)):
+            tiles = code.slot((total - done) // i64(height), "tiles")
+            with code.loop(tiles, "tile") as tile:
+                write(code.slot(done + tile * i64(height), "begin"), height)
+            done = code.slot(done + tiles * i64(height), "done")
+
+    def _row(self, lane: Any) -> Any:
+        return self.first + tirx.min(lane, self.rows - i64(1))
+
+    def _query_at(self, lane: Any, c: Any) -> Any:
+        if self.dots:
+            return lane * i64(self.attention.depth) + c
+        return c * i64(self.breadth) + lane
+
+    def _score_at(self, j: Any, lane: Any) -> Any:
+        return i64(self.layout.scores) + j * i64(self.breadth) + lane
+
+    def _result_at(self, row: Any, column: Any) -> Any:
+        return i64(self.layout.result) + row * i64(self.layout.stride) + column
+
+    def _get(self, at: Any, width: int = 1) -> Any:
+        return self.scratch[self.worker, ramp(at, width)]
+
+    def _put(self, value: Any, at: Any, width: int = 1) -> None:
+        self.code.store(self.scratch, value, self.worker, ramp(at, width))
