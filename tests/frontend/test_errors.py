@@ -63,6 +63,12 @@ def test_truncated_anywhere() -> None:
             from_onnx(data[:length])
 
 
+def test_layout_operators_of_onnx_runtime_are_refused_with_advice() -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], domain="com.microsoft.nchwc")
+    with pytest.raises(UnsupportedOperatorError, match="ORT_ENABLE_EXTENDED"):
+        from_onnx(_one_node(node, {"x": ["n", 16, 8, 8], "w": [16, 16, 3, 3]}))
+
+
 def test_all_unsupported_operators_at_once() -> None:
     model = _model(
         """(float[n] x) => (float[n] y) {
@@ -100,10 +106,10 @@ def test_unsupported_operator_inside_an_arm() -> None:
 
 
 def test_other_domain_is_named() -> None:
-    node = helper.make_node("FusedConv", ["x"], ["y"], domain="com.microsoft")
+    node = helper.make_node("Inverse", ["x"], ["y"], domain="com.microsoft")
     model = _one_node(node, {"x": ["n"]})
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    with pytest.raises(UnsupportedOperatorError, match=r"com\.microsoft\.FusedConv"):
+    with pytest.raises(UnsupportedOperatorError, match=r"com\.microsoft\.Inverse"):
         from_onnx(model)
 
 

@@ -39,13 +39,22 @@ def check_model(model: onnx.ModelProto, supported: set[str]) -> None:
         nodes = "\n".join(f"  {node_label(node)}" for node in unknown)
         raise UnsupportedOperatorError(
             f"{len(names)} operator(s) cannot be imported: {', '.join(names)}\n"
-            f"used by {len(unknown)} node(s):\n{nodes}"
+            f"used by {len(unknown)} node(s):\n{nodes}{_advice(names)}"
         )
     opset = opset_version(model)
     for node in walk(model.graph):
         if node.domain in DEFAULT_DOMAINS:
             _check_node(node, opset)
     _check_defined(model.graph, set())
+
+
+def _advice(operators: list[str]) -> str:
+    if not any(name.startswith("com.microsoft.nchwc.") for name in operators):
+        return ""
+    return (
+        "\nOperators of com.microsoft.nchwc fit the machine that saved the model; save it with "
+        "graph_optimization_level = ORT_ENABLE_EXTENDED"
+    )
 
 
 def operator_key(node: NodeProto) -> str:

@@ -17,15 +17,15 @@ Attrs = dict[str, Any]
 Inputs = list[Any]
 
 
-def _centred(c: Context, x: Expr, zero: Expr | None, axis: int) -> Expr:
+def centred(c: Context, x: Expr, zero: Expr | None, axis: int) -> Expr:
     """Return x - zero point as int32; a vector of zero points runs along ``axis``."""
     wide = c.astype(x, "int32")
     if zero is None:
         return wide
-    return c.broadcast(R.subtract, wide, _along(c, c.astype(zero, "int32"), c.rank(x), axis))
+    return c.broadcast(R.subtract, wide, along(c, c.astype(zero, "int32"), c.rank(x), axis))
 
 
-def _along(c: Context, parameter: Expr, rank: int, axis: int) -> Expr:
+def along(c: Context, parameter: Expr, rank: int, axis: int) -> Expr:
     """Shape a scale or zero point to broadcast: one number, a vector along ``axis``, or as is."""
     if c.rank(parameter) > 1:
         return parameter
@@ -35,7 +35,7 @@ def _along(c: Context, parameter: Expr, rank: int, axis: int) -> Expr:
     return c.reshape(parameter, [size if i == axis % rank else 1 for i in range(rank)])
 
 
-def _factor(c: Context, a: Expr, b: Expr, y: Expr) -> Expr:
+def product_factor(c: Context, a: Expr, b: Expr, y: Expr) -> Expr:
     """Return a * b / y. Of constants it is computed here: its rounding decides between halves."""
     y = c.reshape(y, [])
     arrays = [c.constant(scale) for scale in (a, b, y)]
@@ -46,7 +46,7 @@ def _factor(c: Context, a: Expr, b: Expr, y: Expr) -> Expr:
     return c.broadcast(R.divide, c.broadcast(R.multiply, a, b), y)
 
 
-def _quantised(c: Context, total: Expr, factor: Expr, zero: Expr | None, dtype: str) -> Expr:
+def quantised(c: Context, total: Expr, factor: Expr, zero: Expr | None, dtype: str) -> Expr:
     """Return saturate(round(total * factor) + zero point)."""
     steps = c.emit(R.round(c.broadcast(R.multiply, c.astype(total, "float32"), factor)))
     if zero is not None:
@@ -57,33 +57,33 @@ def _quantised(c: Context, total: Expr, factor: Expr, zero: Expr | None, dtype: 
 
 def _matmul_integer(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     a, b, zero_a, zero_b = (*inputs, None, None)[:4]
-    left = _centred(c, a, zero_a, c.rank(a) - 2)
-    return matmul(c, left, _centred(c, b, zero_b, c.rank(b) - 1))
+    left = centred(c, a, zero_a, c.rank(a) - 2)
+    return matmul(c, left, centred(c, b, zero_b, c.rank(b) - 1))
 
 
 def _qlinear_matmul(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     a, scale_a, zero_a, b, scale_b, zero_b, scale_y, zero_y = inputs
-    left = _centred(c, a, zero_a, c.rank(a) - 2)
-    total = matmul(c, left, _centred(c, b, zero_b, c.rank(b) - 1))
+    left = centred(c, a, zero_a, c.rank(a) - 2)
+    total = matmul(c, left, centred(c, b, zero_b, c.rank(b) - 1))
     rank = c.rank(total)
-    row = _along(c, c.astype(scale_a, "float32"), rank, rank - 2)
-    column = _along(c, c.astype(scale_b, "float32"), rank, rank - 1)
-    factor = _factor(c, row, column, c.astype(scale_y, "float32"))
-    return _quantised(c, total, factor, zero_y, c.dtype(zero_y))
+    row = along(c, c.astype(scale_a, "float32"), rank, rank - 2)
+    column = along(c, c.astype(scale_b, "float32"), rank, rank - 1)
+    factor = product_factor(c, row, column, c.astype(scale_y, "float32"))
+    return quantised(c, total, factor, zero_y, c.dtype(zero_y))
 
 
 def _conv_integer(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, weight, zero_x, zero_w = (*inputs, None, None)[:4]
-    return convolve(c, _centred(c, x, zero_x, 1), _centred(c, weight, zero_w, 0), attrs)
+    return convolve(c, centred(c, x, zero_x, 1), centred(c, weight, zero_w, 0), attrs)
 
 
 def _qlinear_conv(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, scale_x, zero_x, weight, scale_w, zero_w, scale_y, zero_y, bias = (*inputs, None)[:9]
-    total = convolve(c, _centred(c, x, zero_x, 1), _centred(c, weight, zero_w, 0), attrs)
+    total = convolve(c, centred(c, x, zero_x, 1), centred(c, weight, zero_w, 0), attrs)
     total = c.emit(add_channel_bias(c, total, bias))
-    channels = _along(c, scale_w, c.rank(total), 1)
-    factor = _factor(c, c.reshape(scale_x, []), channels, scale_y)
-    return _quantised(c, total, factor, zero_y, c.dtype(zero_y))
+    channels = along(c, scale_w, c.rank(total), 1)
+    factor = product_factor(c, c.reshape(scale_x, []), channels, scale_y)
+    return quantised(c, total, factor, zero_y, c.dtype(zero_y))
 
 
 CONVERTERS: dict[str, Converter] = {
