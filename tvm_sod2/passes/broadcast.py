@@ -65,15 +65,17 @@ class _Rewriter(relax.PyExprMutator):
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         call = binding.value
+        if isinstance(call, relax.Call) and _stretches(call):
+            self._settle(list(call.args[0].ty.shape), list(call.args[1].ty.values))
         if not isinstance(call, relax.Call) or not _lost(call):
             super().visit_var_binding_(binding)
             return
-        tails = _TAILS.get(call.op.name, 0)
+        tail = _TAILS.get(call.op.name, 0)
         shapes = [list(arg.ty.shape) for arg in call.args]
-        if any(len(shape) < tails for shape in shapes):
+        if any(len(shape) < tail for shape in shapes):
             super().visit_var_binding_(binding)
             return
-        batches = [shape[: len(shape) - tails] for shape in shapes]
+        batches = [shape[: len(shape) - tail] for shape in shapes]
         dims = self._dims(binding.var, batches)
         args = [
             self._stretched(self.visit_expr(arg), batch, dims)
@@ -98,19 +100,19 @@ class _Rewriter(relax.PyExprMutator):
         if named and all(s in self.defined for dim in named for s in symbols_of(dim)):
             common = named
         for shape in shapes:
-            for own, dim in zip(shape, common[rank - len(shape) :], strict=True):
-                here = symbols_of(own) + symbols_of(dim)
-                if self.arms or any(s not in self.entry for s in here):
-                    self._check((own - 1) * (own - dim))
+            self._settle(shape, common)
         return common
 
-    def _check(self, zero: Any) -> None:
-        """Let the VM check that an expression of dims is 0."""
-        zero = as_expr(self.arithmetic.simplify(zero))
-        if isinstance(zero, tirx.IntImm) and int(zero) == 0:
-            return
-        shape = self.builder_.emit(relax.ShapeExpr([zero]))
-        self.builder_.match_cast(shape, relax.ShapeType([tirx.const(0, "int64")]))
+    def _settle(self, own: Sequence[Any], common: Sequence[Any]) -> None:
+        """Let the VM check what RDP could not have checked at entry: each dim is 1 or the common
+        one."""
+        for a, b in zip(own, common[len(common) - len(own) :], strict=True):
+            if not self.arms and all(s in self.entry for s in symbols_of(a) + symbols_of(b)):
+                continue
+            zero = as_expr(self.arithmetic.simplify((a - 1) * (a - b)))
+            if not isinstance(zero, tirx.IntImm) or int(zero) != 0:
+                shape = self.builder_.emit(relax.ShapeExpr([zero]))
+                self.builder_.match_cast(shape, relax.ShapeType([tirx.const(0, "int64")]))
 
     def _stretched(self, arg: Expr, own: Sequence[Any], common: Sequence[Any]) -> Expr:
         """The operand with the leading dims `own` stretched to the last ones of `common`."""
@@ -127,6 +129,13 @@ class _Rewriter(relax.PyExprMutator):
 
 _TAILS = {"relax.matmul": 2}
 """Dims at the end that do not broadcast."""
+
+
+def _stretches(call: relax.Call) -> bool:
+    """Whether a call stretches a tensor of known dims."""
+    if not isinstance(call.op, tvm.ir.Op) or call.op.name != "relax.broadcast_to":
+        return False
+    return call.args[0].ty.shape is not None and call.args[1].ty.values is not None
 
 
 def _lost(call: relax.Call) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import combinations
 
 import tvm
 import tvm_ffi
@@ -14,6 +15,7 @@ from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Arithmetic
 from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
+from tvm_sod2.op_classes.shapes.broadcast import parts_of
 from tvm_sod2.op_classes.symbolic import DIM_LIMIT
 from tvm_sod2.passes.inversion import interval_of, solve
 
@@ -73,6 +75,7 @@ class Constraints:
         self._equal: list[tuple[Entry, Entry]] = []
         self._sizes: set[tvm_ffi.StructuralKey] = set()
         self._recorded: set[tvm_ffi.StructuralKey] = set()
+        self._broadcasting: set[frozenset[tvm_ffi.StructuralKey]] = set()
         self.found: list[Constraint] = []
         self.undecided = False
         """Whether assuming would prove dims equal that might broadcast."""
@@ -112,14 +115,27 @@ class Constraints:
             message = f"{where} is {_text(dim)}, taken to be {_text(expected)}"
             self._record(tirx.EQ(as_expr(dim), as_expr(expected)), message, assumed=True)
             return True
+        if self._known_to_broadcast(agreement):
+            return False
         self.undecided |= not decided and arithmetic.known_at_entry(dim, expected)
         if not self.arms:
+            if len(agreement.unless) == 2:
+                self._broadcasting.add(frozenset(map(_key, (dim, expected))))
             either = " unless one of them is 1" if len(ones) > 1 else " or 1"
             message = f"{where} is {_text(dim)}, expected {_text(expected)}{either}"
             pairs = ones if decided else [(dim, expected), *ones]
             conditions = [tirx.EQ(as_expr(a), as_expr(b)) for a, b in pairs]
             self._record(reduce(tirx.Or, conditions), message)
         return False
+
+    def _known_to_broadcast(self, agreement: Agreement) -> bool:
+        """Whether the two are made of dims each two of which have to broadcast already."""
+        dim, expected = (set(map(_key, parts_of(e))) for e in (agreement.dim, agreement.expected))
+        if len(agreement.unless) < 2 and not dim <= expected:
+            return False
+        return all(
+            frozenset(pair) in self._broadcasting for pair in combinations(dim | expected, 2)
+        )
 
     def not_zero(self, dim: tvm.ir.Expr, message: str) -> None:
         """Require `dim != 0`."""
@@ -201,6 +217,10 @@ def _states(constraint: Constraint, dim: Entry, expected: Entry) -> bool:
     if isinstance(expected, int):
         return isinstance(condition.b, tirx.IntImm) and int(condition.b) == expected
     return bool(condition.b.same_as(expected))
+
+
+def _key(entry: Entry) -> tvm_ffi.StructuralKey:
+    return tvm_ffi.StructuralKey(as_expr(entry))
 
 
 def _symbols(entry: Entry) -> list[tvm.ir.Var]:

@@ -154,18 +154,30 @@ class _Folder(relax.PyExprMutator):
         wanted = self.found.substitute(binding.ty)
         if isinstance(wanted, relax.TensorType) and fact.dims is not None:
             wanted = fact.ty
-        value = self.visit_expr(binding.value)
-        if isinstance(wanted, relax.ShapeType) and not self._binds(binding):
+        value = self.builder_.normalize(self.visit_expr(binding.value))
+        if isinstance(wanted, relax.ShapeType) and self._settled(binding, value.ty, wanted):
             self._bind(binding.var, relax.ShapeExpr(list(wanted.values)))
         elif tvm_ffi.structural_equal(self.builder_.normalize(value).ty, wanted):
             self._bind(binding.var, value)
         else:
             self._cast(binding.var, value, wanted)
 
-    def _binds(self, binding: relax.MatchCast) -> bool:
-        """Whether the match_cast is what gives a symbol its value at run time."""
+    def _settled(self, binding: relax.MatchCast, found: tvm.ir.Type, wanted: tvm.ir.Type) -> bool:
+        """Whether a cast of a shape leaves nothing to the run: it gives no symbol its value, and
+        what it states is so or has been checked at entry."""
         symbols = relax.analysis.definable_tir_vars_in_type(binding.ty)
-        return any(symbol in self.found.origins for symbol in symbols)
+        if any(symbol in self.found.origins for symbol in symbols):
+            return False
+        if found.values is None:
+            return True
+        unknown = {**self.found.origins, **self.found.nacs}
+        pairs = zip(found.values, wanted.values, strict=True)
+        return not any(
+            s in unknown
+            for a, b in pairs
+            if not tvm_ffi.structural_equal(a, b)
+            for s in symbols_of(a) + symbols_of(b)
+        )
 
     def _materialised(self, fact: Fact, call: relax.Call) -> tvm.ir.Expr:
         """A value whose every entry is known needs no operator: a constant, or R.shape."""

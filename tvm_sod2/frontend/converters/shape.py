@@ -12,8 +12,9 @@ from tvm.relax import op as R
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.converters.axes import is_hit, squeezed, unsqueezed
-from tvm_sod2.frontend.dims import floordiv, is_same, product
+from tvm_sod2.frontend.dims import expr, floordiv, is_same, product
 from tvm_sod2.frontend.dtypes import relax_dtype
+from tvm_sod2.frontend.names import identifier
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -219,17 +220,15 @@ def _expand_known(c: Context, x: Expr, wanted: list[int]) -> Expr:
 
 def _stretched(c: Context, x: Expr, dims: list[Dim]) -> Expr:
     """Emit ``x`` stretched to ``dims``, each of which is 1 or the same in ``x``."""
-    target: list[Dim] = []
-    for axis, (own, wanted) in enumerate(zip(c.dims(x), dims, strict=True)):
-        if isinstance(own, int) and own > 1:
-            target.append(own)
-        elif isinstance(own, int) or is_same(own, wanted):
-            target.append(wanted)
-        else:
-            # 1 or the wanted size, as the data will have it: broadcast_to would take it for granted
-            # that it is the latter. Clamped, the indices 0, 1, ... are right for both.
-            x = c.take(x, c.iota(wanted), axis)
-            target.append(wanted)
+    own = c.dims(x)
+    target = [a if isinstance(a, int) and a != 1 else b for a, b in zip(own, dims, strict=True)]
+    if not all(
+        map(is_same, target, dims)
+    ):  # ``x`` knows a dim that ``dims`` only can turn out to be
+        shape = c.bb.emit(relax.ShapeExpr(list(map(expr, dims))))
+        c.bb.match_cast(
+            shape, relax.ShapeType(list(map(expr, target))), identifier(f"{c.hint}_shape")
+        )
     return R.broadcast_to(x, relax.ShapeExpr(target))
 
 

@@ -51,19 +51,18 @@ def either(arithmetic: Arithmetic, a: Entry, b: Entry) -> Entry:
 
 
 def _absorbs(arithmetic: Arithmetic, whole: Entry, part: Entry) -> bool:
-    """Whether `whole` is `part`, or already what `part` and other dims broadcast to."""
-    if arithmetic.same(whole, part):
-        return True
-    parts = _parts(whole)
-    return len(parts) > 1 and all(any(arithmetic.equal(p, q) for q in parts) for p in _parts(part))
+    """Whether `whole` is already what `part` and other dims broadcast to."""
+    parts = parts_of(whole)
+    within = (any(arithmetic.equal(p, q) for q in parts) for p in parts_of(part))
+    return len(parts) > 1 and all(within)
 
 
-def _parts(dim: Entry) -> list[Entry]:
+def parts_of(dim: Entry) -> list[Entry]:
     """The dims that `either` made a dim of."""
     if isinstance(dim, tirx.Select) and isinstance(dim.condition, tirx.EQ):
         one = isinstance(dim.condition.b, tirx.IntImm) and int(dim.condition.b) == 1
         if one and tvm_ffi.structural_equal(dim.condition.a, dim.false_value):
-            return [*_parts(dim.false_value), *_parts(dim.true_value)]
+            return [*parts_of(dim.false_value), *parts_of(dim.true_value)]
     return [dim]
 
 
@@ -86,7 +85,7 @@ def column_agreements(
     for column in _columns(shapes, arithmetic):
         for number, at in enumerate(column[1:], start=1):
             rest = _result([p.dim for p in column[:number]], arithmetic)
-            if not any(_absorbs(arithmetic, *pair) for pair in ((at.dim, rest), (rest, at.dim))):
+            if not arithmetic.same(at.dim, rest):
                 found.append(Agreement(*at, rest, unless=(at.dim, rest)))
     return [a for a in found if a.dim is not None and a.expected is not None]
 
@@ -149,6 +148,6 @@ def stretched_agreements(
     offset = target.size - len(source)
     for axis, dim in enumerate(source):
         expected = target.flat[offset + axis]
-        if not arithmetic.equal(dim, 1) and not _absorbs(arithmetic, expected, dim):
+        if not arithmetic.equal(dim, 1):
             found += must_be(arithmetic, place(facts, 0, axis), expected)
     return [a._replace(unless=(a.dim,)) for a in found]
