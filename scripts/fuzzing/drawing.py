@@ -25,11 +25,13 @@ class RejectedError(Exception):
 class Drawing:
     """The values of a graph, and random choices among them.
 
-    sizes: the named dims at each sample. alive: the samples at which the peers computed everything.
+    free: name a dim that has one size at all samples, now and then. sizes: the named dims at each
+    sample. alive: the samples at which the peers computed everything.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, free: bool) -> None:
         self.rng = rng
+        self.free = free
         self.sizes = _draw_sizes(rng)
         self.alive = [True] * SAMPLES
         self.inputs: list[Value] = []
@@ -118,7 +120,7 @@ class Drawing:
 
     def _dim(self, sizes: tuple[int, ...]) -> int | str | None:
         """How an input with these sizes calls the dim."""
-        if len(set(sizes)) == 1 and self.flip(0.8):
+        if len(set(sizes)) == 1 and not (self.free and self.flip(0.2)):
             return sizes[0]
         live = [sample for sample, alive in zip(self.sizes, self.alive, strict=True) if alive]
         for name in self.sizes[0]:

@@ -68,9 +68,8 @@ class Growth(Drawing):
     """
 
     def __init__(self, rng: np.random.Generator, opset: int, free: bool = False) -> None:
-        super().__init__(rng)
+        super().__init__(rng, free)
         self.opset = opset
-        self.free = free
         self.nodes: list[onnx.NodeProto] = []
         self.terminal: list[Value] = []
         """Infinite or undefined values: outputs, read by nobody."""
