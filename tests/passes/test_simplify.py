@@ -78,3 +78,24 @@ def test_an_integer_division_is_left_alone() -> None:
             return a
 
     assert operators(simplify(Net)) == ["divide"]
+
+
+def test_a_quotient_that_is_rounded_stays_one() -> None:
+    """Times the inverse, 0.15 / 0.1 is another integer; sums of integers are scaled back anyway."""
+    tenth = np.float32(0.1)
+
+    @I.ir_module
+    class Rounded:
+        @R.function
+        def main(x: R.Tensor(("n",), "float32"), i: R.Tensor(("n",), "int32")):
+            with R.dataflow():
+                a = R.divide(x, R.const(tenth))
+                b = R.round(a)
+                c = R.astype(i, "float32")
+                d = R.divide(c, R.const(tenth))
+                e = R.round(d)
+                f = R.add(b, e)
+                R.output(f)
+            return f
+
+    assert operators(simplify(Rounded)) == ["divide", "round", "astype", "multiply", "round", "add"]

@@ -14,7 +14,7 @@ machine (`Traits.dot`):
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,14 @@ from tvm import tirx
 
 from tvm_sod2.schedules.kernel import Code, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
-from tvm_sod2.schedules.panels import Widths
+from tvm_sod2.schedules.panels import Shape, Widths
+from tvm_sod2.schedules.traits import Traits
 
 WORD = 4
 """Bytes of activations that one step of the reduction takes."""
+
+# Vectors that a step needs beside the sums: weights and data, in parts, and a product.
+_BESIDE = {"vnni": 3, "sdot": 3, "madd": 8, "plain": 16}
 
 _VNNI = {4: "128", 8: "256", 16: "512"}
 _MADD = {
@@ -53,6 +57,12 @@ class Dot:
         return {("vnni", "int8"): 128, ("sdot", "uint8"): -128}.get(
             (self.instructions, self.dtype), 0
         )
+
+    def shape(self, columns: int, traits: Traits) -> Shape:
+        """The tile for some columns whose sums stay in registers."""
+        shape = Shape.for_columns(columns, traits)
+        rows = (traits.vector_registers - _BESIDE[self.instructions]) // 2
+        return replace(shape, rows=max(1, min(shape.rows, rows)))
 
     def zero(self, code: Code, point: Any) -> Any:
         """The int32 that the instruction sees where an activation means 0; None if that is 0.

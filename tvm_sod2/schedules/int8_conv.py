@@ -26,7 +26,7 @@ from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
-from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows
+from tvm_sod2.schedules.panels import Panels, Widths, by_rows
 from tvm_sod2.schedules.traits import Traits
 
 
@@ -101,7 +101,7 @@ def emit_int8_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     channels = kernel["O"] // groups
     rows_of = Rows(kernel["H"], kernel["W"], inputs, horizontal.dilation == 1 and groups == 1)
     dot = Dot(str(x.dtype), traits.dot)
-    shape = Shape.for_columns(channels, traits)
+    shape = dot.shape(channels, traits)
     panels = Panels(channels, shape)
     words = [i64(panels.count * groups), i64(rows_of.count), i64(shape.columns * WORD)]
     packed = tirx.decl_buffer(words, "int8", f"{w.name}_packed")

@@ -21,7 +21,7 @@ from tvm_sod2.schedules.gemm import kernel_matrix, row_index
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, Refusal, i64, lowered, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
-from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, product
+from tvm_sod2.schedules.panels import Panels, Widths, by_rows, product
 from tvm_sod2.schedules.traits import Traits
 
 
@@ -69,7 +69,7 @@ def _emit(
     if str(a.dtype) not in ("int8", "uint8") or str(b.dtype) != "int8":
         return Refusal(f"operands of {a.dtype} and {b.dtype}")
     dot = Dot(str(a.dtype), traits.dot)
-    shape = Shape.for_columns(n, traits)
+    shape = dot.shape(n, traits)
     panels = Panels(n, shape)
     words = [i64(panels.count), i64(1 - (-k // WORD)), i64(shape.columns * WORD)]
     packed = tirx.decl_buffer(words, "int8", f"{b.name}_packed")
