@@ -28,6 +28,15 @@ GRAPHS = {
         f"<{BIAS}, int64[1] o = {{0}}> {{ p = Unsqueeze(x, o) t = Mul(p, p) q = Add(p, t)"
         " r = LayerNormalization(q, b, b) y = Squeeze(r, o) }"
     ),
+    "SimplifiedLayerNormalization": (
+        f"<{BIAS}, float e = {{0.01}}, float two = {{2.0}}> {{ p = Pow(x, two)"
+        " q = ReduceMean<axes=[-1]>(p) r = Add(q, e) s = Sqrt(r) t = Div(x, s) y = Mul(t, b) }"
+    ),
+    "LayerNormalization": (
+        f"<{BIAS}, float e = {{0.01}}, float two = {{2.0}}> {{ m = ReduceMean<axes=[-1]>(x)"
+        " d = Sub(x, m) p = Pow(d, two) q = ReduceMean<axes=[-1]>(p) r = Add(q, e) s = Sqrt(r)"
+        " t = Div(d, s) u = Mul(t, b) y = Add(u, b) }"
+    ),
     "FusedMatMul": (
         "<float k = {0.3}> { t = Transpose<perm=[1, 0]>(x) p = MatMul(x, t) q = Mul(p, k)"
         " y = MatMul(q, x) }"
@@ -47,10 +56,15 @@ GRAPHS = {
     ),
 }
 
+# Before the operator itself came: ONNX Runtime writes it all the same.
+_OPSETS = {"LayerNormalization": 12, "SimplifiedLayerNormalization": 12}
+
 
 @pytest.mark.parametrize("operator", GRAPHS)
 def test_saved_models(operator: str, tmp_path: Path) -> None:
-    model = parsed(f"(float[n,8] x) => (float[n,8] y) {GRAPHS[operator]}")
+    model = parsed(
+        f"(float[n,8] x) => (float[n,8] y) {GRAPHS[operator]}", _OPSETS.get(operator, 18)
+    )
     path = tmp_path / "saved.onnx"
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

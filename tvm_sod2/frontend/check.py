@@ -77,9 +77,18 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         yield from attr.graphs
 
 
+# What ONNX Runtime's optimiser writes whatever the operator set: the operator of ONNX that it is,
+# and the operator set that brought that.
+_WRITTEN_EARLY = {
+    "LayerNormalization": ("LayerNormalization", 17),
+    "SimplifiedLayerNormalization": ("RMSNormalization", 23),
+}
+
+
 def _check_node(node: NodeProto, opset: int) -> None:
+    name, since = _WRITTEN_EARLY.get(node.op_type, (node.op_type, opset))
     try:
-        schema = defs.get_schema(node.op_type, opset, "")
+        schema = defs.get_schema(name, max(opset, since), "")
     except defs.SchemaError:
         raise ImportModelError(
             f"node {node_label(node)}: operator set {opset} has no such operator"

@@ -172,4 +172,5 @@ CONVERTERS: dict[str, Converter] = {
     "LpNormalization": _lp_norm,
     "MeanVarianceNormalization": _mean_variance,
     "RMSNormalization": _rms_norm,
+    "SimplifiedLayerNormalization": _rms_norm,
 }
