@@ -194,8 +194,12 @@ def _factors(anchor: Any) -> tuple[Any, Any, Any] | None:
     if not isinstance(product, tirx.Mul):
         return None
     data, weight, zero = _unguarded(product.a), _narrow(product.b), None
-    if isinstance(data, tirx.Sub) and not _mentions([data.b], [v.var for v in anchor.iter_vars]):
-        data, zero = data.a, data.b
+    # TVM writes x - -5 as x + 5.
+    if isinstance(data, tirx.Sub | tirx.Add):
+        if _mentions([data.b], [v.var for v in anchor.iter_vars]):
+            return None
+        zero = data.b if isinstance(data, tirx.Sub) else -data.b
+        data = data.a
     data = _narrow(data)
     if isinstance(data, TensorLoad) and isinstance(weight, TensorLoad):
         return data.source, weight.source, zero
