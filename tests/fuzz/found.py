@@ -101,6 +101,28 @@ FOUND = [
         {"c": [True, False, True]},
     ),
     Found(
+        "crop_that_pads_by_nothing",
+        "a slice of a concat that leaves none of a part divided its tasks among no blocks",
+        """(float[m,8] x) => (float[m,5] y) <int64[1] size = {5}> {
+            y = CenterCropPad<axes = [-1]>(x, size)
+        }""",
+        [{"m": 4}, {"m": 1}, {"m": 0}],
+    ),
+    Found(
+        "convolution_beside_a_loop",
+        "TVM's ConvertLayout lost the variable that the loop's result is in",
+        """(float[p,6,n,5] image, int64 trips, float[k] x) => (float[a,b,c,d] y, float[e,k] all)
+        <float[6,3,1,2] w = {0.5, 1, -1, 2, 3, 4, 5, 1, 2, 0, 0, 1, 1, 2, -1, -2, 0, 3, 1, 1, 1, 2, 2,
+         1, 4, 1, 1, 2, 0, 0, 1, -1, 2, 1, 1, 1}, bool go = {1}> {
+            y = ConvTranspose<group = 2>(image, w)
+            last, all = Loop(trips, go, x) <body = b (int64 i, bool c, float[k] s) => (
+                bool more, float[k] next, float[k] kept) {
+                    more = Identity(c)  next = Abs(s)  kept = Tanh(s) }>
+        }""",
+        [{"p": 2, "n": 3, "k": 4}, {"p": 1, "n": 1, "k": 1}],
+        {"trips": [3, 1]},
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

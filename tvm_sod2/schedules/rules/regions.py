@@ -127,6 +127,11 @@ def _part(
 def _clamp(polynomials: Polynomials, at: Expr, extent: Expr) -> Expr:
     """min(max(at, 0), extent), without what is certain."""
     position, end = polynomials.of(at), polynomials.of(extent)
+    if position.value is not None:
+        position = polynomials.of(max(position.value, 0))
+        at = polynomials.expr(position)
+    if position.value is not None and end.value is not None:
+        return i64(min(position.value, end.value))
     if not position.nonnegative:
         at = tirx.Max(at, i64(0))
     if not polynomials.at_most(position, end):
