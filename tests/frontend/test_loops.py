@@ -92,9 +92,10 @@ def test_large_states_that_change_places() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account")
-def test_a_thousand_trips_hold_three_copies_of_the_state() -> None:
+@pytest.mark.parametrize("more", [[], ["sequence"]])
+def test_a_thousand_trips_hold_three_copies_of_the_state(more: list[str]) -> None:
     """10 MB of state; the test's own copies are the input's and the result's."""
-    command = [sys.executable, str(Path(__file__).with_name("loop_state.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("loop_state.py")), *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert int(done.stdout) < (3 + 2) * 10e6 + 5e6
 

@@ -70,23 +70,40 @@ def test_a_loop_takes_apart_what_it_is_given() -> None:
 
 
 def test_states_kept_in_a_sequence_do_not_change_afterwards() -> None:
-    """Each turn's state is put into a sequence, and no later turn may write over it."""
+    """States, views of them and what arms hand on are kept; no later turn may write over them."""
     proto = model(
-        "(float[n,m] x, int64 trips) => (float[n,m] last, seq(float[n,m]) all)",
+        "(float[n,m] x, float[n,m] z, int64 trips)"
+        " => (float[n,m] p, float[n,m] q, seq(float[n,m]) all, seq(float[k]) flat,"
+        " seq(float[n,m]) pair)",
         """
         start = SequenceEmpty ()
+        begun = SequenceConstruct (x, z)
         go = Constant <value = bool {1}> ()
-        last, all = Loop (trips, go, x, start) <body: graph = turn
-            (int64 i, bool c, float[n,m] now, seq(float[n,m]) before)
-            => (bool d, float[n,m] next, seq(float[n,m]) after) {
+        p, q, all, flat, pair = Loop (trips, go, x, z, start, start, begun) <body: graph = turn
+            (int64 i, bool c, float[n,m] a, float[n,m] b, seq(float[n,m]) s, seq(float[k]) t,
+             seq(float[n,m]) u)
+            => (bool d, float[n,m] b_next, float[n,m] a_next, seq(float[n,m]) s_next,
+                seq(float[k]) t_next, seq(float[n,m]) u_next) {
             d = Identity (c)
-            after = SequenceInsert (before, now)
-            next = Add (now, now)
+            all = Constant <value_ints = [-1]> ()
+            row = Reshape (b, all)
+            t_next = SequenceInsert (t, row)
+            s_next = SequenceInsert (s, a)
+            zero = Constant <value_int = 0> ()
+            first = Equal (i, zero)
+            u_next = If (first) <then_branch: graph = yes () => (seq(float[n,m]) v) {
+                v = SequenceConstruct (b, a)
+            }, else_branch: graph = no () => (seq(float[n,m]) v) {
+                last = SequenceAt (u, zero)
+                v = SequenceConstruct (last, b)
+            }>
+            b_next = Identity (b)
+            a_next = Add (a, b)
         }>
         """,
     )
-    (x,) = floats((3, 4))
-    check(proto, *({"x": x, "trips": index(t)} for t in (0, 1, 7, 16)))
+    x, z = floats((3, 4), (3, 4))
+    check(proto, *({"x": x, "z": z, "trips": index(t)} for t in (0, 1, 2, 7, 16)))
 
 
 def test_arms_with_sequences_of_unlike_lengths() -> None:

@@ -29,7 +29,8 @@ class Module:
     that nothing behind it can take.
 
     ``crossing`` names the ONNX values that are used outside of the dataflow block that makes them;
-    ``ranks`` holds the ranks that the model declares.
+    ``ranks`` holds the ranks that the model declares; ``overwritten`` counts the loops around that
+    write over the tensors of their state.
     """
 
     bb: relax.BlockBuilder
@@ -38,6 +39,7 @@ class Module:
     symbols: Symbols = field(default_factory=Symbols)
     ranks: dict[str, int] = field(default_factory=dict)
     arms: dict[str, int] = field(default_factory=dict)
+    overwritten: int = 0
     onnx_values: dict[str, str] = field(default_factory=dict)
     onnx_nodes: dict[str, str] = field(default_factory=dict)
     onnx_same: dict[str, str] = field(default_factory=dict)

@@ -21,16 +21,13 @@ from tvm import relax, tirx
 from tvm.relax import Expr
 from tvm.relax import op as R
 
+from tvm_sod2.frontend.buffers import copied, unwritten
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Dim
 from tvm_sod2.frontend.dims import is_same
 from tvm_sod2.frontend.loop_function import Step, block, dims_of, symbols_in
-from tvm_sod2.schedules.copies import (
-    copy_kernel,
-    empty_kernel,
-    overwrite_kernel,
-    slice_kernel,
-)
+from tvm_sod2.frontend.sequence_lists import awaited
+from tvm_sod2.schedules.copies import overwrite_kernel, slice_kernel
 
 _DEPTH = 62  # 2**62 trips are more than any loop makes
 
@@ -165,10 +162,8 @@ class _Loop:
         kept = [
             i
             for i, value in enumerate(params[2:])
-            if not own & symbols_in([value]) and _is_large(c, value)
+            if not own & symbols_in([value]) and is_large(c, value)
         ]
-        if None in dims:
-            kept = []  # A sequence may hold the state of any turn before.
         fields = self._fields(params[1], made)
         buffers = self._buffers(made)
         collected = [2 + len(made.state) + i for i in range(len(made.collected))]
@@ -221,18 +216,21 @@ class _Loop:
         """The results of a turn with large states written over those before, which are ours.
 
         Every level of the recursion then holds the same tensors. What else the turn gives must not
-        be a view of them, nor one new state of another.
+        be a view of them, nor one new state of another; sequences hold copies already.
         """
         c = self.c
         fields = list(fields)
         for i in shared:
-            if i - 2 not in kept or len(kept) > 1:
+            tensor = isinstance(fields[i].ty, relax.TensorType)
+            if tensor and (i - 2 not in kept or len(kept) > 1):
                 fields[i] = copied(c, fields[i])
         given = list(fields)
         for i in kept:
             new, old = given[2 + i], params[i]
             others = [
-                field for field in given if not field.same_as(new) and c.constant(field) is None
+                awaited(c, field)
+                for field in given
+                if not field.same_as(new) and c.constant(field) is None
             ]
             kinds = [(c.rank(other), c.dtype(other)) for other in others]
             gvar = c.bb.add_func(overwrite_kernel(c.rank(old), c.dtype(old), kinds), "overwrite")
@@ -266,7 +264,7 @@ _LARGE = 1 << 16
 """Bytes of state from which on it is kept in one place; below, copying it costs more than space."""
 
 
-def _is_large(c: Context, value: Expr) -> bool:
+def is_large(c: Context, value: Expr) -> bool:
     dims = dims_of(c, value)
     if dims is None:
         return False
@@ -277,15 +275,3 @@ def _is_large(c: Context, value: Expr) -> bool:
 
 def _type_with(ty: relax.Type, dims: list[Dim] | None) -> relax.Type:
     return ty if dims is None else relax.TensorType(dims, ty.dtype)
-
-
-def copied(c: Context, value: Expr) -> Expr:
-    """A tensor of its own, whatever passes find out about `value`."""
-    gvar = c.bb.add_func(copy_kernel(c.rank(value), c.dtype(value)), "copy")
-    return c.emit(relax.call_tir(gvar, relax.Tuple([value]), value.ty))
-
-
-def unwritten(c: Context, ty: relax.TensorType) -> Expr:
-    """A tensor of its own that holds nothing yet."""
-    gvar = c.bb.add_func(empty_kernel(len(ty.shape.values), str(ty.dtype)), "unwritten")
-    return c.emit(relax.call_tir(gvar, relax.Tuple([]), ty))

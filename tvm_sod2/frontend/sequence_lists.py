@@ -16,9 +16,9 @@ from tvm.ir import PrimType
 from tvm.relax import Expr
 from tvm.relax import op as R
 
+from tvm_sod2.frontend.buffers import copied as copied_tensor
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Dim
-from tvm_sod2.frontend.converters.kernels import emit_kernel
 from tvm_sod2.frontend.dims import expr
 from tvm_sod2.frontend.names import identifier
 from tvm_sod2.frontend.sequences import Element, Object, Optional, Sequence, as_object
@@ -33,9 +33,10 @@ def whole(c: Context, value: Object | Expr) -> Expr:
     if isinstance(value, Sequence | Optional) and value.whole is not None:
         return value.whole
     if isinstance(value, Sequence):
-        return c.emit(R.call_pure_packed("ffi.List", *value.items or (), ty_args=ANY))
+        items = [_put(c, item) for item in value.items or ()]
+        return c.emit(R.call_pure_packed("ffi.List", *items, ty_args=ANY))
     if not isinstance(value, Optional):
-        return _record(c, c.bb.match_cast(value, ANY, identifier(c.hint)))
+        return _record(c, c.bb.match_cast(_put(c, value), ANY, identifier(c.hint)))
     if value.content is None:
         return c.emit(R.null_value())
     return whole(c, value.content)
@@ -61,17 +62,22 @@ def is_present(c: Context, optional: Optional) -> Dim:
     """1 where an optional holds something, else 0."""
     if optional.present is not None:
         return int(optional.present)
-    nothing = c.emit(R.null_value())
-    args = (whole(c, optional), nothing)
-    equal = c.emit(R.call_pure_packed("ffi.RecursiveEq", *args, ty_args=PrimType("bool")))
-    return 1 - _as_symbol(c, equal, "absent")
+    return 1 - _is_none(c, whole(c, optional))
+
+
+def awaited(c: Context, value: Expr) -> Expr:
+    """A tensor that is there once the value is: a kernel that takes it runs after what made it."""
+    if isinstance(value.ty, relax.TensorType):
+        return value
+    return size_tensor(c, _is_none(c, value))
 
 
 def place(c: Context, position: Expr, count: Dim, message: str, behind: bool = False) -> Expr:
     """A position given at run time, checked and counted from the front, as an int64 vector of 1."""
     given = c.reshape(c.astype(position, "int64"), [1])
-    kernel = place_kernel(f"node {c.label}: {message}", behind)
-    return emit_kernel(c, kernel, [given, expr(count)], [relax.TensorType([1], "int64")])[0]
+    kernel = c.bb.add_func(place_kernel(f"node {c.label}: {message}", behind), "place")
+    vector = relax.TensorType([1], "int64")
+    return c.emit(relax.call_tir(kernel, [given, expr(count)], vector))
 
 
 def taken(c: Context, sequence: Sequence, position: Expr) -> Expr:
@@ -146,7 +152,7 @@ def appended(c: Context, values: Expr, tensor: Expr) -> Expr:
         _effect(bb, "ffi.ListAppend", made, new)
         return made
 
-    return _called(c.bb, "sequence_appended", steps, values, tensor)
+    return _called(c.bb, "sequence_appended", steps, values, _put(c, tensor))
 
 
 def inserted(c: Context, values: Expr, tensor: Expr, at: Dim) -> Expr:
@@ -158,7 +164,7 @@ def inserted(c: Context, values: Expr, tensor: Expr, at: Dim) -> Expr:
         return made
 
     where = relax.ShapeExpr([expr(at)])
-    return _called(c.bb, "sequence_inserted", steps, values, tensor, where)
+    return _called(c.bb, "sequence_inserted", steps, values, _put(c, tensor), where)
 
 
 def erased(c: Context, values: Expr, at: Dim) -> Expr:
@@ -195,6 +201,19 @@ def size_tensor(c: Context, count: Dim) -> Expr:
     if isinstance(count, int):
         return const(count, "int64")
     return c.reshape(c.emit(R.shape_to_tensor(relax.ShapeExpr([count]))), [])
+
+
+def _put(c: Context, tensor: Expr) -> Expr:
+    """A tensor as an object may hold it: a copy where the next turn may write over it."""
+    overwritten = c.module.overwritten and c.constant(tensor) is None
+    return copied_tensor(c, tensor) if overwritten else tensor
+
+
+def _is_none(c: Context, value: Expr) -> tirx.Var:
+    """1 where an object is None, else 0."""
+    args = (value, c.emit(R.null_value()))
+    equal = c.emit(R.call_pure_packed("ffi.RecursiveEq", *args, ty_args=PrimType("bool")))
+    return _as_symbol(c, equal, "none")
 
 
 def _as_symbol(c: Context, number: Expr, name: str) -> tirx.Var:

@@ -10,7 +10,7 @@ from tvm.relax import Expr
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.loop_function import symbols_in
-from tvm_sod2.frontend.loops import Turn, loop
+from tvm_sod2.frontend.loops import Turn, is_large, loop
 from tvm_sod2.frontend.sequence_lists import join, whole
 
 Attrs = dict[str, Any]
@@ -27,10 +27,14 @@ def _loop(c: Context, inputs: Inputs, attrs: Attrs) -> list[Any]:
     # Sequences and optionals: what is known of them before every turn.
     objects = [None if isinstance(value, Expr) else value for value in state]
     known = symbols_in(c.visible.values())
+    # What they hold of one turn must not be what the next one writes over.
+    tensors = [value for value in state if isinstance(value, Expr)]
+    overwrites = len(tensors) < len(state) and any(is_large(c, value) for value in tensors)
 
     def run(number: Expr, values: Sequence[Expr]) -> Turn:
         state = [v if o is None else o.held_by(v) for o, v in zip(objects, values, strict=True)]
         given = dict(zip(names, [number, const(True), *state], strict=True))
+        c.module.overwritten += overwrites
         goes_on, *results = c.import_arm(body, given)
         again = False
         for i, before in enumerate(objects):
@@ -40,6 +44,7 @@ def _loop(c: Context, inputs: Inputs, attrs: Attrs) -> list[Any]:
                 joined = join(c, before, results[i], known)
                 again |= joined.summary != before.summary
                 objects[i], results[i] = joined, whole(c, results[i])
+        c.module.overwritten -= overwrites
         flag = c.reshape(goes_on, [])
         return Turn(flag, results[: len(values)], results[len(values) :], again)
 
