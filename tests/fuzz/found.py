@@ -112,8 +112,8 @@ FOUND = [
         "convolution_beside_a_loop",
         "TVM's ConvertLayout lost the variable that the loop's result is in",
         """(float[p,6,n,5] image, int64 trips, float[k] x) => (float[a,b,c,d] y, float[e,k] all)
-        <float[6,3,1,2] w = {0.5, 1, -1, 2, 3, 4, 5, 1, 2, 0, 0, 1, 1, 2, -1, -2, 0, 3, 1, 1, 1, 2, 2,
-         1, 4, 1, 1, 2, 0, 0, 1, -1, 2, 1, 1, 1}, bool go = {1}> {
+        <float[6,3,1,2] w = {0.5, 1, -1, 2, 3, 4, 5, 1, 2, 0, 0, 1, 1, 2, -1, -2, 0, 3, 1, 1, 1, 2,
+         2, 1, 4, 1, 1, 2, 0, 0, 1, -1, 2, 1, 1, 1}, bool go = {1}> {
             y = ConvTranspose<group = 2>(image, w)
             last, all = Loop(trips, go, x) <body = b (int64 i, bool c, float[k] s) => (
                 bool more, float[k] next, float[k] kept) {

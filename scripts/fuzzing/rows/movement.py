@@ -14,7 +14,7 @@ from .row import ANY, Row, axes_of, axis_of, partner, run_time_vector, vector
 def _transpose(g: Growth) -> None:
     value = g.pick(ANY)
     order = [int(a) for a in g.rng.permutation(value.rank)]
-    g.op("Transpose", value, **({} if g.flip(0.2) else {"perm": order}))
+    g.op("Transpose", value, **({"perm": order} if order and g.flip(0.8) else {}))
 
 
 def _concat(g: Growth) -> None:
