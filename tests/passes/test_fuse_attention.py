@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tvm
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 from tvm import relax, tirx
 from tvm.relax import op as R
 
@@ -150,19 +152,62 @@ def test_operands_are_read_where_they_lie() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_groups_of_heads_share_their_keys() -> None:
+@pytest.mark.parametrize("groups", [1, 2])
+def test_groups_of_heads_share_their_keys(groups: int) -> None:
+    """Keys broadcast, or are repeated for each head of a group; no copy of them is made."""
+    heads = groups * HEADS
+
+    def repeated(emit: Any, x: Any) -> Any:
+        b, _, t, d = x.ty.shape.values
+        if groups == 1:
+            return x
+        x = emit(R.broadcast_to(emit(R.expand_dims(x, [2])), (b, groups, HEADS, t, d)))
+        return emit(R.reshape(x, (b, heads, t, d)))
+
     def build(emit: Any, q: Any, k: Any, v: Any) -> Any:
+        k, v = repeated(emit, k), repeated(emit, v)
         scores = emit(R.matmul(q, emit(R.permute_dims(k, [0, 1, 3, 2]))))
         return emit(R.matmul(emit(R.nn.softmax(scores, axis=-1)), v))
 
-    shared = Input(("b", 1, "t", DEPTH))
-    mod = network(build, {"q": Input(("b", HEADS, "s", DEPTH)), "k": shared, "v": shared})
+    shared = Input(("b", groups, "t", DEPTH))
+    mod = network(build, {"q": Input(("b", heads, "s", DEPTH)), "k": shared, "v": shared})
+    assert operators(fuse_attention(TRAITS)(mod)) == ["relax.call_tir"]
     run = relax.VirtualMachine(tvm_sod2.build(mod), tvm.cpu())["main"]
-    q = rng.normal(size=(2, HEADS, 6, DEPTH)).astype("float32")
-    k, v = (rng.normal(size=(2, 1, 11, DEPTH)).astype("float32") for _ in range(2))
+    q = rng.normal(size=(2, heads, 6, DEPTH)).astype("float32")
+    k, v = (rng.normal(size=(2, groups, 11, DEPTH)).astype("float32") for _ in range(2))
     found = run(*map(tvm.runtime.tensor, (q, k, v))).numpy()
+    wide = (np.repeat(x, HEADS, axis=1).astype("float64") for x in (k, v))
+    k, v = wide if groups > 1 else (k.astype("float64"), v)
     expected = softmax(q.astype("float64") @ k.swapaxes(-1, -2)) @ v
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_the_operator_of_onnx_is_one_kernel(causal: int) -> None:
+    """With rows that a mask hides whole: their result is zero, not NaN."""
+    node = helper.make_node("Attention", ["q", "k", "v", "m"], ["y"], is_causal=causal)
+    dims = {"q": ["b", 4, "s", 8], "k": ["b", 2, "t", 8], "v": ["b", 2, "t", 6], "m": ["s", "t"]}
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.BOOL if name == "m" else 1, shape)
+        for name, shape in dims.items()
+    ]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "attention", inputs, [output])
+    opset = [helper.make_opsetid("", 23)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=11)
+    executable = tvm_sod2.build(tvm_sod2.from_onnx(model))
+    assert "attention" in executable.as_text() and "softmax" not in executable.as_text()
+    run = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    session = ReferenceEvaluator(model)
+    for b, s, t in ((2, 5, 9), (1, 37, 20)):
+        shapes = ((b, 4, s, 8), (b, 2, t, 8), (b, 2, t, 6))
+        q, k, v = (rng.normal(size=shape).astype("float32") for shape in shapes)
+        mask = rng.random((s, t)) > 0.4
+        mask[2] = False
+        (expected,) = session.run(None, {"q": q, "k": k, "v": v, "m": mask})
+        found = run(*map(tvm.runtime.tensor, (q, k, v, mask))).numpy()
+        assert not np.isnan(found).any()
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def simple(emit: Any, q: Any, k: Any, v: Any, axis: int = -1) -> tuple[Any, Any, Any]:

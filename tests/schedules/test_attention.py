@@ -11,7 +11,7 @@ from tvm import relax, tirx
 
 from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.schedules.attention import attention_kernel
-from tvm_sod2.schedules.attention_spec import Attention, View
+from tvm_sod2.schedules.attention_spec import Attention, Axis, View
 from tvm_sod2.schedules.traits import Traits, host_target
 
 HOST = Traits.from_target(host_target())
@@ -36,7 +36,7 @@ class Layout:
         shape = [dims[axis] for axis in self.order]
         shape = [tirx.IntImm("int64", d) if isinstance(d, int) else d for d in shape]
         buffer = tirx.decl_buffer(shape, "float32", name, layout=None)
-        return View(buffer, tuple((axis, 0) for axis in self.order))
+        return View(buffer, tuple(map(Axis, self.order)))
 
     def laid(self, array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array.transpose(self.order))

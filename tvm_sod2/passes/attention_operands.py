@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import tvm
@@ -10,7 +11,7 @@ from tvm import relax, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.passes.operand_views import Place
-from tvm_sod2.schedules.attention_spec import View
+from tvm_sod2.schedules.attention_spec import Axis, View
 
 
 class Operands:
@@ -67,9 +68,11 @@ class Operands:
         extents = list(operand.shape.values)
         missing = rank - len(extents)
         axes = []
-        for axis, offset in place.axes:
-            single = axis is not None and _is_one(extents[axis])
-            axes.append((None if axis is None or single else axis + missing, offset))
+        for axis in place.axes:
+            if axis.of is None or _is_one(extents[axis.of]):
+                axes.append(Axis(None, axis.offset))
+            else:
+                axes.append(replace(axis, of=axis.of + missing))
         return View(self.parameter(place.source), tuple(axes))
 
     def complete(self) -> bool:

@@ -1,7 +1,7 @@
 """Two products with a softmax between them become one kernel that never holds all scores.
 
     s = matmul(q, k)                    # (..., S, T)
-    s = add(multiply(s, 0.125), mask)   # any of _STEPS, in any order, also none
+    s = add(multiply(s, 0.125), mask)   # any of STEPS, in any order, also none
     p = softmax(s, axis=-1)       ->    y = call_tir(attention, (q, k, v, mask))
     y = matmul(p, v)
 
@@ -12,9 +12,8 @@ probabilities nothing else uses, and masks that broadcast to the scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -22,25 +21,15 @@ from tvm import relax, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
+from tvm_sod2.passes.attention_steps import STEPS, name_of, scaling, step_of
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.passes.operand_views import Place, places, scalar
-from tvm_sod2.schedules import math
 from tvm_sod2.schedules.attention import attention_kernel
 from tvm_sod2.schedules.attention_scratch import FEW
-from tvm_sod2.schedules.attention_spec import Attention, Step, View
+from tvm_sod2.schedules.attention_spec import Attention, Axis, View
 from tvm_sod2.schedules.traits import Traits
 
-_STEPS: dict[str, Callable[..., Any]] = {
-    "relax.add": lambda a, b: a + b,
-    "relax.subtract": lambda a, b: a - b,
-    "relax.multiply": lambda a, b: a * b,
-    "relax.divide": lambda a, b: a / b,
-    "relax.maximum": tirx.max,
-    "relax.minimum": tirx.min,
-    "relax.where": tirx.Select,
-    "relax.tanh": math.tanh,
-}
-"""What may be done to the scores before the softmax."""
+_ONE = tirx.IntImm("int64", 1)
 
 
 def fuse_attention(traits: Traits) -> tvm.transform.Pass:
@@ -78,10 +67,12 @@ class _Rewriter(relax.PyExprMutator):
 
 @dataclass(frozen=True)
 class _Scores:
-    """A product, and what is done to it: calls with the number of the argument that goes on."""
+    """A product, and what is done to it: calls with the number of the argument that goes on;
+    where the rows of the softmax's result are set to zero."""
 
     product: relax.Call
     steps: tuple[tuple[relax.Call, int], ...] = ()
+    emptied: Expr | None = None
 
 
 class _Matcher:
@@ -113,7 +104,7 @@ class _Matcher:
         """For each variable that attention computes its kernel and the arguments."""
         found = {}
         for var, value in self.defined.items():
-            if _name(value) == "relax.matmul":
+            if name_of(value) == "relax.matmul":
                 target, order = self._target(var)
                 kernel = self._kernel(value, target.ty, order)
                 if kernel is not None:
@@ -126,7 +117,7 @@ class _Matcher:
         users = self.users.get(product, [])
         if len(users) == 1 and users[0] is not None:
             call = self.defined[users[0]]
-            if _name(call) == "relax.permute_dims" and call.attrs.axes is not None:
+            if name_of(call) == "relax.permute_dims" and call.attrs.axes is not None:
                 order = [int(axis) % rank for axis in call.attrs.axes]
                 if order[-1] == rank - 1:
                     return users[0], order
@@ -145,23 +136,28 @@ class _Matcher:
         column, row = len(scores) - 1, len(scores) - 2
         operands = Operands(scores)
         steps, scale = list(found.steps), 1.0
-        while steps and (factor := _scaling(*steps[0])) is not None:
+        while steps and (factor := scaling(*steps[0])) is not None:
             scale *= factor
             steps.pop(0)
         of_q = [*places(q, self.defined, scaled=True)][-1]
         of_k = _contiguous(places(k, self.defined, scaled=True), k.ty.ndim - 2)
         of_v = _contiguous(places(v, self.defined), v.ty.ndim - 1)
         few = isinstance(rows, tirx.IntImm) and rows.value <= FEW
-        if few and of_k.axes[-1][0] != k.ty.ndim - 2:
+        if few and not of_k.axes[-1].runs_along(k.ty.ndim - 2):
             return None  # So do keys lie that a product of few rows reads best.
         views = [
             operands.view(place, value.ty, len(scores))
             for place, value in ((of_q, q), (of_k, k), (of_v, v))
         ]
-        written = [_step(operands, scores, *step) for step in steps]
+        steps = [step for step in steps if not self._adds_nothing(*step)]
+        written = [step_of(operands, scores, *step) for step in steps]
         if None in written:
             return None
-        result = View(operands.result(ty), tuple((axis, 0) for axis in order))
+        emptied = found.emptied
+        if emptied is not None:
+            (place, *_) = places(emptied, {})
+            reads = operands.view(place, emptied.ty, len(scores)).at
+        result = View(operands.result(ty), tuple(map(Axis, order)))
         attention = Attention(
             tuple(operands.params),
             tuple(map(operands.dim, batch)),
@@ -175,6 +171,7 @@ class _Matcher:
             result=result,
             scale=scale * of_q.factor * of_k.factor,
             steps=tuple(step for step in written if step is not None),
+            emptied=None if emptied is None else reads,
         )
         if not operands.complete():
             return None
@@ -183,8 +180,10 @@ class _Matcher:
     def _scores_of(self, product: relax.Call) -> _Scores | None:
         """What goes into the softmax whose result `product` multiplies with values."""
         weights, v = product.args
-        softmax = self._only(weights)
-        if _name(softmax) != "relax.nn.softmax" or not _float_matrices(product, weights, v):
+        softmax, emptied = self._only(weights), None
+        if name_of(softmax) == "relax.where" and scalar(softmax.args[1]) == 0.0:
+            emptied, softmax = softmax.args[0], self._only(softmax.args[2])
+        if name_of(softmax) != "relax.nn.softmax" or not _float_matrices(product, weights, v):
             return None
         found = self._chain(softmax.args[0])
         if found is None or not _float_matrices(found.product, *found.product.args):
@@ -199,14 +198,16 @@ class _Matcher:
             and equal(k.ty.shape.values[-2], depth)
             and broadcasts(weights.ty, [*batch, rows, v.ty.shape.values[-2]])
         )
-        return found if fits else None
+        if emptied is not None and not broadcasts(emptied.ty, [*batch, rows, _ONE]):
+            return None
+        return replace(found, emptied=emptied) if fits else None
 
     def _chain(self, value: Expr) -> _Scores | None:
         """The scores from their product on; all of them of one shape, used once."""
         call = self._only(value)
-        if _name(call) == "relax.matmul":
+        if name_of(call) == "relax.matmul":
             return _Scores(call)
-        if _name(call) not in _STEPS:
+        if name_of(call) not in STEPS:
             return None
         for position, argument in enumerate(call.args):
             if not isinstance(argument, tvm.ir.Var) or not _same_shape(argument, call):
@@ -216,13 +217,22 @@ class _Matcher:
                 return _Scores(found.product, (*found.steps, (call, position)))
         return None
 
+    def _adds_nothing(self, call: relax.Call, position: int) -> bool:
+        """Whether a step adds zeros, as an exporter's default mask is."""
+        if name_of(call) != "relax.add":
+            return False
+        other = call.args[1 - position]
+        made = self.defined.get(other)
+        zeros = (
+            isinstance(made, relax.Call)
+            and name_of(made) == "relax.full"
+            and scalar(made.args[1]) == 0.0
+        )
+        return (zeros or scalar(other) == 0.0) and broadcasts(other.ty, list(call.ty.shape.values))
+
     def _only(self, value: Expr) -> Any:
         """What a variable that is used once is bound to, else None."""
         return self.defined.get(value) if len(self.users.get(value, [])) == 1 else None
-
-
-def _name(value: Any) -> str:
-    return str(getattr(getattr(value, "op", None), "name", ""))
 
 
 def _float_matrices(*values: Expr) -> bool:
@@ -251,43 +261,4 @@ def _contiguous(found: Iterator[Place], axis: int) -> Place:
     """The farthest view in which neighbours along an axis are neighbours in memory, or else the
     operand as it is."""
     first, *further = found
-    return [first, *(place for place in further if place.axes[-1][0] == axis)][-1]
-
-
-def _scaling(call: relax.Call, position: int) -> float | None:
-    """The factor, where a step multiplies by a constant."""
-    if _name(call) == "relax.multiply":
-        return scalar(call.args[1 - position])
-    if _name(call) == "relax.divide" and position == 0:
-        divisor = scalar(call.args[1])
-        return None if not divisor else 1 / divisor
-    return None
-
-
-def _step(
-    operands: Operands, scores: Sequence[Any], call: relax.Call, position: int
-) -> Step | None:
-    """A step as a function of the score and its index; None for an operand that does not fit."""
-    compute = _STEPS[_name(call)]
-    readers: list[Callable[[Sequence[Any]], Any]] = []
-    for number, argument in enumerate(call.args):
-        if number == position:
-            continue
-        value, dtype = scalar(argument), str(argument.ty.dtype)
-        if value is not None:
-            readers.append(partial(_constant, tirx.const(value, dtype)))
-        elif dtype in ("float32", "bool") and broadcasts(argument.ty, scores):
-            (place, *_) = places(argument, {})
-            readers.append(operands.view(place, argument.ty, len(scores)).at)
-        else:
-            return None
-
-    def step(score: Any, index: Sequence[Any]) -> Any:
-        given = [read(index) for read in readers]
-        return compute(*given[:position], score, *given[position:])
-
-    return step
-
-
-def _constant(value: Any, _index: Sequence[Any]) -> Any:
-    return value
+    return [first, *(place for place in further if place.axes[-1].runs_along(axis))][-1]

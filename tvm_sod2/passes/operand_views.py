@@ -6,7 +6,7 @@ t = permute_dims(x, [0, 2, 1, 3]); k(t)   ->   k reads x with its axes in anothe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -14,6 +14,7 @@ from tvm import relax
 from tvm.relax import Expr
 
 from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.schedules.attention_spec import Axis
 
 Definitions = Mapping[tvm.ir.Var, Expr]
 """What each variable of a function is bound to."""
@@ -21,13 +22,10 @@ Definitions = Mapping[tvm.ir.Var, Expr]
 
 @dataclass(frozen=True)
 class Place:
-    """An operand as a view of `source`, times `factor`.
-
-    axes: for each axis of the source the operand's axis, or None for a fixed place, and an offset.
-    """
+    """An operand as a view of `source`, which has `axes`, times `factor`."""
 
     source: Expr
-    axes: tuple[tuple[int | None, int], ...]
+    axes: tuple[Axis, ...]
     factor: float = 1.0
 
 
@@ -36,7 +34,7 @@ def places(operand: Expr, defined: Definitions, scaled: bool = False) -> Iterato
 
     scaled: whether multiplications and divisions by a constant may become the factor.
     """
-    place = Place(operand, tuple((axis, 0) for axis in range(operand.ty.ndim)))
+    place = Place(operand, tuple(map(Axis, range(operand.ty.ndim))))
     while place is not None:
         yield place
         made = defined.get(place.source) if isinstance(place.source, tvm.ir.Var) else None
@@ -91,7 +89,7 @@ def _through_slice(place: Place, call: relax.Call) -> Place | None:
             return None
         if steps and steps[0] and steps[0][n] != 1:
             return None
-        moved[axis] = (moved[axis][0], moved[axis][1] + start)
+        moved[axis] = replace(moved[axis], offset=moved[axis].offset + start)
     return Place(source, tuple(moved), place.factor)
 
 
@@ -104,20 +102,40 @@ def _integers(values: Expr) -> list[int] | None:
 
 
 def _through_reshape(place: Place, call: relax.Call) -> Place | None:
-    """Only dims of one come or go."""
+    """Dims of one come and go, and two axes may become one."""
     source = call.args[0]
     if source.ty.shape is None:
         return None
-    before, after = list(source.ty.shape.values), list(call.ty.shape.values)
-    kept = [axis for axis, dim in enumerate(after) if not _is_one(dim)]
-    others = iter([place.axes[axis] for axis in kept])
-    big = [dim for dim in before if not _is_one(dim)]
-    analyzer = tvm.sym.Analyzer()
-    if len(big) != len(kept) or not all(
-        analyzer.can_prove_equal(dim, after[axis]) for dim, axis in zip(big, kept, strict=True)
-    ):
+    before = [dim for dim in source.ty.shape.values if not _is_one(dim)]
+    after = [dim for dim in call.ty.shape.values if not _is_one(dim)]
+    places = [
+        axis for axis, dim in zip(place.axes, call.ty.shape.values, strict=True) if not _is_one(dim)
+    ]
+    equal = tvm.sym.Analyzer().can_prove_equal
+    if len(before) == len(after) + 1:
+        joined = next((n for n, dim in enumerate(after) if not equal(dim, before[n])), len(after))
+        if joined == len(after) or places[joined] != Axis(places[joined].of):
+            return None
+        inner = before[joined + 1]
+        if not isinstance(inner, tvm.tirx.IntImm):
+            return None
+        of, size = places[joined].of, int(inner)
+        after[joined : joined + 1] = [tvm.tirx.floordiv(after[joined], inner), inner]
+        places[joined : joined + 1] = [Axis(of, divisor=size), Axis(of, modulus=size)]
+    if len(before) != len(after) or not all(map(equal, before, after)):
         return None
-    axes = tuple((None, 0) if _is_one(dim) else next(others) for dim in before)
+    others = iter(places)
+    axes = (Axis(None) if _is_one(dim) else next(others) for dim in source.ty.shape.values)
+    return Place(source, tuple(axes), place.factor)
+
+
+def _through_broadcast(place: Place, call: relax.Call) -> Place | None:
+    source = call.args[0]
+    if source.ty.shape is None:
+        return None
+    missing = call.ty.ndim - source.ty.ndim
+    dims = zip(source.ty.shape.values, place.axes[missing:], strict=True)
+    axes = tuple(Axis(None) if _is_one(dim) else axis for dim, axis in dims)
     return Place(source, axes, place.factor)
 
 
@@ -128,6 +146,7 @@ def _is_one(dim: Any) -> bool:
 _THROUGH = {
     "relax.permute_dims": _through_permute,
     "relax.strided_slice": _through_slice,
+    "relax.broadcast_to": _through_broadcast,
     "relax.reshape": _through_reshape,
     "relax.squeeze": _through_reshape,
     "relax.expand_dims": _through_reshape,

@@ -221,8 +221,11 @@ class Block:
         with code.loop(self.rows, "r") as r:
             for at, width in pieces(attention.width, self.layout.lanes):
                 with code.vector(width) as lane:
+                    index = [*self.batch, self.first + r, i64(at) + lane]
                     value = self._get(self._result_at(r, i64(at) + lane)) * self.factor[r]
-                    target = attention.result.at([*self.batch, self.first + r, i64(at) + lane])
+                    if attention.emptied is not None:
+                        value = tirx.Select(attention.emptied(index), f32(0.0), value)
+                    target = attention.result.at(index)
                     code.store(target.source, value, *target.indices)
 
     def _by_height(self, total: Any, write: Callable[[Any, int], None]) -> None:

@@ -3,39 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from tvm import tirx
 
 from tvm_sod2.schedules.kernel import i64, ramp
 
 
 @dataclass(frozen=True)
-class View:
-    """How an operand of logical axes (*batch, row, column) lies in a parameter.
+class Axis:
+    """Where along an axis of a tensor an index `i` of the axis `of` of a view is found:
+    at i // divisor % modulus + offset; at the offset where it is of none. Modulus 0 is none."""
 
-    axes: for each axis of the parameter the logical axis, or None for a fixed place, and an offset.
-    """
+    of: int | None
+    offset: int = 0
+    divisor: int = 1
+    modulus: int = 0
+
+    def at(self, index: Sequence[Any]) -> Any:
+        if self.of is None:
+            return i64(self.offset)
+        place = index[self.of]
+        if self.divisor != 1:
+            place = tirx.floordiv(place, i64(self.divisor))
+        if self.modulus:
+            place = tirx.floormod(place, i64(self.modulus))
+        return place + i64(self.offset) if self.offset else place
+
+    def runs_along(self, axis: int) -> bool:
+        """Whether neighbours along the view's axis are neighbours here."""
+        return self == Axis(axis, self.offset)
+
+
+@dataclass(frozen=True)
+class View:
+    """How an operand of logical axes (*batch, row, column) lies in a parameter, axis by axis."""
 
     buffer: Any
-    axes: tuple[tuple[int | None, int], ...]
+    axes: tuple[Axis, ...]
 
     def at(self, index: Sequence[Any], width: int = 1) -> Any:
         """The element at a logical index; with a width, the vector along the last axis there."""
-        *places, last = [
-            i64(offset) if axis is None else index[axis] + i64(offset) if offset else index[axis]
-            for axis, offset in self.axes
-        ]
+        *places, last = [axis.at(index) for axis in self.axes]
         return self.buffer[(*places, ramp(last, width))]
 
     def swapped(self, a: int, b: int) -> View:
         """The view with two logical axes exchanged."""
-        other = {a: b, b: a}
-        axes = ((axis if axis is None else other.get(axis, axis), at) for axis, at in self.axes)
-        return View(self.buffer, tuple(axes))
+        other = {a: b, b: a, None: None}
+        return View(self.buffer, tuple(replace(x, of=other.get(x.of, x.of)) for x in self.axes))
 
     def contiguous(self, axis: int) -> bool:
         """Whether the elements along a logical axis are neighbours."""
-        return self.axes[-1][0] == axis
+        return self.axes[-1].runs_along(axis)
 
 
 Step = Callable[[Any, Sequence[Any]], Any]
@@ -49,6 +69,7 @@ class Attention:
     batch, rows, keys: logical dims, expressions over the dims of the parameters.
     depth: columns of q and k; width: columns of v. Logical axes are (*batch, rows, depth) of q,
     (*batch, keys, depth) of k, (*batch, keys, width) of v, (*batch, rows, width) of the result.
+    emptied: by (*batch, row, anything), whether the row's weights are all zero.
     """
 
     params: tuple[Any, ...]
@@ -63,3 +84,4 @@ class Attention:
     result: View
     scale: float
     steps: tuple[Step, ...]
+    emptied: Callable[[Sequence[Any]], Any] | None = None
