@@ -1,8 +1,8 @@
 """Runs an imported module with TVM's stock pipeline, as an independent check of the importer alone.
 
 The stock pipeline cannot compile an elementwise operator whose operands' dims are not provably
-equal (tvm_sod2's own passes prove or legalise these). Here such operands are first stretched to
-the common shape by a kernel that decides at run time.
+equal (tvm_sod2's own passes prove or legalise these), and takes for granted that a `broadcast_to`
+stretches only dims known to be 1. Here a kernel that decides at run time stretches such operands.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class _StretchOperands(PyExprMutator):
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
         ty = call.ty
+        if call.op.name == "relax.broadcast_to":
+            return self._stretch(call.args[0], list(call.args[1].ty.values))
         lost = isinstance(ty, relax.TensorType) and ty.shape is None and call.op.name in _BROADCAST
         if not lost:
             return call
