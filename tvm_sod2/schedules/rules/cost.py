@@ -16,7 +16,7 @@ _CALLS: dict[str, int] = {
     "tirx.exp": 18,
     "tirx.log": 24,
     "tirx.erf": 34,
-    "tirx.tanh": 36,
+    "tirx.tanh": 26,
     "tirx.sigmoid": 26,
     "tirx.pow": 40,
     "tirx.sqrt": 6,
