@@ -4,6 +4,7 @@ An ``ffi.List`` is never changed once it is made, so values can be shared and ca
 functions that change a list but none that gives a changed copy, so each such step is a private
 function. It makes its list of everything that goes in, and only then puts it in order: whoever
 follows which memory is reachable from where (the planner of the arena, its checker) sees it so.
+Only what a loop does nothing with but append to it is one list from the first turn to the last.
 """
 
 from __future__ import annotations
@@ -153,6 +154,18 @@ def appended(c: Context, values: Expr, tensor: Expr) -> Expr:
         return made
 
     return _called(c.bb, "sequence_appended", steps, values, _put(c, tensor))
+
+
+def grown(c: Context, values: Expr, tensor: Expr) -> Expr:
+    """The list with a tensor behind the last one: the same list, which nobody else may know."""
+
+    def steps(bb: relax.BlockBuilder, old: Expr, new: Expr) -> Expr:
+        _effect(bb, "ffi.ListAppend", old, new)
+        # Taken from among both, as it holds the tensor now.
+        both = bb.emit(_packed("ffi.List", [old, new], ANY))
+        return bb.emit(_packed("ffi.ListGetItem", [both, _index(0)], ANY))
+
+    return _called(c.bb, "sequence_grown", steps, values, _put(c, tensor))
 
 
 def inserted(c: Context, values: Expr, tensor: Expr, at: Dim) -> Expr:

@@ -63,11 +63,15 @@ class Element:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """A sequence of tensors: its ``items`` where they are known one by one, or the ``whole``."""
+    """A sequence of tensors: its ``items`` where they are known one by one, or the ``whole``.
+
+    grows: nobody reads it but the operator that appends to it, which may change it.
+    """
 
     element: Element
     items: tuple[Expr, ...] | None = None
     whole: Expr | None = None
+    grows: bool = False
 
     @staticmethod
     def of(items: Several[Expr], dtype: str = "float32") -> Sequence:

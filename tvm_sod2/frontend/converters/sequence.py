@@ -11,6 +11,7 @@ from tvm_sod2.frontend.dtypes import relax_dtype
 from tvm_sod2.frontend.sequence_lists import (
     appended,
     erased,
+    grown,
     inserted,
     length,
     place,
@@ -80,7 +81,7 @@ def _insert(c: Context, inputs: Inputs, attrs: Attrs) -> Sequence:
     element = sequence.element.join(element_of(tensor))
     values = whole(c, sequence)
     if position is None:
-        return Sequence(element, None, appended(c, values, tensor))
+        return Sequence(element, None, (grown if sequence.grows else appended)(c, values, tensor))
     message = "its position is outside of the sequence; expected -n to n where n tensors are in"
     found = place(c, position, length(c, sequence), message, behind=True)
     at = c.symbols_of(found, 1, f"{c.hint}_at")[0]

@@ -14,7 +14,7 @@ from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.loop_function import symbols_in
 from tvm_sod2.frontend.loops import Turn, loop
 from tvm_sod2.frontend.sequence_lists import (
-    appended,
+    grown,
     length,
     place,
     sequence_in,
@@ -81,7 +81,7 @@ def _at_run_time(
             values.append(tensor_at(c, v.whole, symbol, v.element))
         results = c.import_arm(body, dict(zip(names, values, strict=True)))
         made[:] = map(element_of, results)
-        return Turn(None, [appended(c, *pair) for pair in zip(state, results, strict=True)], [])
+        return Turn(None, [grown(c, *pair) for pair in zip(state, results, strict=True)], [])
 
     nothing = [whole(c, Sequence.of([], _element(c, value).dtype)) for value in body.output]
     state, _ = loop(c, run, size_tensor(c, count), None, nothing, count)

@@ -17,7 +17,7 @@ from tvm_sod2.frontend.converters.movement import alike
 from tvm_sod2.frontend.dims import ceildiv, expr
 from tvm_sod2.frontend.loops import Turn, loop
 from tvm_sod2.frontend.sequence_lists import (
-    appended,
+    grown,
     length,
     place,
     sequence_in,
@@ -59,7 +59,7 @@ def _collected(
     """The sequence of the tensors with numbers 0 to ``count - 1``, each made at run time."""
 
     def run(number: Expr, state: Several[Expr]) -> Turn:
-        return Turn(None, [appended(c, state[0], numbered(number))], [])
+        return Turn(None, [grown(c, state[0], numbered(number))], [])
 
     nothing = whole(c, Sequence.of([], element.dtype))
     (made,), _ = loop(c, run, size_tensor(c, count), None, [nothing], count)
