@@ -267,6 +267,10 @@ def _initializers(graph: onnx.GraphProto) -> Values:
 
 def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
     _dtype(tensor.data_type, where)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise ImportModelError(
+            f"{where} lies in another file; give the path of the model, beside which that file is"
+        )
     try:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:
