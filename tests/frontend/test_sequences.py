@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tvm
 from sequence_graphs import Feed, check, compiled, floats, index, model
 
-from tvm_sod2 import from_onnx
+from tvm_sod2 import build, from_onnx
 from tvm_sod2.errors import ImportModelError
 
 
@@ -164,3 +168,38 @@ def test_without_a_rank_nothing_is_guessed() -> None:
     body = "t = SequenceAt (s, i) u = Neg (t) y = Shape (u)"
     with pytest.raises(ImportModelError, match="rank of the tensors in its input is not known"):
         from_onnx(model("(seq(float[]) s, int64 i) => (int64[k] y)", body))
+
+
+ALONE = """
+import ctypes, sys
+import numpy as np
+import tvm_ffi
+
+ctypes.CDLL(sys.argv[1], ctypes.RTLD_GLOBAL)
+vm = tvm_ffi.load_module(sys.argv[2])["vm_load_executable"]()
+vm["vm_initialization"](1, 0, 2)  # the CPU, its number, the pooled allocator
+given = [np.full((n, 2), n, "float32") for n in (1, 2, 3)]
+x, *values = [tvm_ffi.from_dlpack(array) for array in given]
+place = tvm_ffi.from_dlpack(np.asarray(-1))
+more, none, joined = vm["main"](x, values, None, place)
+assert [value.shape[0] for value in more] == [2, 1, 3] and none is None
+assert np.from_dlpack(joined)[:, 0].tolist() == [2, 2, 1, 3, 3, 3]
+assert "tvm" not in sys.modules
+"""
+
+
+def test_a_library_needs_no_python_of_tvm(tmp_path: Path) -> None:
+    """Only the C++ runtime and `tvm_ffi`, which calls it."""
+    proto = model(
+        "(float[n,2] x, seq(float[k,2]) s, optional(float[m]) o, int64 i)"
+        " => (seq(float[a,2]) more, optional(float[m]) same, float[t,2] joined)",
+        """
+        more = SequenceInsert (s, x, i)
+        same = Identity (o)
+        joined = ConcatFromSequence <axis = 0> (more)
+        """,
+    )
+    build(from_onnx(proto)).export_library(str(tmp_path / "lib.so"))
+    runtime = next(Path(tvm.__file__).parent.rglob("libtvm_runtime.*"))
+    command = [sys.executable, "-c", ALONE, str(runtime), str(tmp_path / "lib.so")]
+    subprocess.run(command, check=True, timeout=120)
