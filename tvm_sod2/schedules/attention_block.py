@@ -13,6 +13,7 @@ from tvm_sod2.schedules.attention_spec import Attention
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import Widths, pieces
+from tvm_sod2.schedules.transpose import transpose
 
 _LOWEST = -3.4028234663852886e38
 _LOG2_E = 1.4426950408889634
@@ -64,10 +65,13 @@ class Block:
                 else:
                     self._by_height(self.count, self._tile)
                 self._softmax()
-                for column, vectors in self.layout.panels:
-                    self._by_height(self.rows, partial(self._products, column, vectors))
-                if attention.width != self.layout.stride:
-                    self._last_key()
+                lanes, whole = self.layout.lanes, self.layout.whole
+                with code.loop(whole, "panel") as panel:
+                    panel = code.slot(panel * i64(2 * lanes), "column")
+                    whole_panel = partial(self._products, panel, (lanes, lanes), self.count)
+                    self._by_height(self.rows, whole_panel)
+                if self.layout.tail:
+                    self._tail(2 * lanes * whole)
             self._finish()
 
     def _begin(self) -> None:
@@ -76,18 +80,36 @@ class Block:
         Scores are kept as exponents of two.
         """
         code, attention = self.code, self.attention
-        scale = attention.scale * (1.0 if attention.steps else _LOG2_E)
+        scale = f32(attention.scale * (1.0 if attention.steps else _LOG2_E))
+        squares = 0
+        if not self.dots and attention.q.contiguous(len(self.batch) + 1):
+            squares = attention.depth // self.vectors[0]
+            for at, width in self.lines:
+                with code.loop(squares, "square") as square:
+                    self._square(at, width, code.slot(square * i64(width), "c"), scale)
+        done = squares * self.vectors[0]
         with code.loop(self.breadth, "lane") as lane:
             row = code.slot(self._row(lane), "row")
-            with code.loop(attention.depth, "c") as c:
-                value = attention.q.at([*self.batch, row, c]) * f32(scale)
+            with code.loop(attention.depth - done, "c", start=done) as c:
+                value = attention.q.at([*self.batch, row, c]) * scale
                 self._put(value, self._query_at(lane, c))
         for at, width in self.lines:
             code.store(self.maximum, splat(f32(_LOWEST), width), ramp(at, width))
             code.store(self.total, splat(f32(0.0), width), ramp(at, width))
-        with code.loop(self.rows, "r") as r:
-            for at, width in pieces(self.layout.stride, self.layout.lanes):
-                self._put(splat(f32(0.0), width), self._result_at(r, i64(at)), width)
+        with code.loop(self.rows, "r") as r, code.loop(self.layout.stride, "c") as c:
+            self._put(f32(0.0), self._result_at(r, c))
+
+    def _square(self, start: Any, width: int, column: Any, scale: Any) -> None:
+        """Pack as many columns of a vector of rows as it has lanes."""
+        rows = [self.code.register(width, "square", n) for n in range(width)]
+        for n, register in enumerate(rows):
+            row = self.code.slot(self._row(i64(start + n)), "row")
+            vector = self.attention.q.at([*self.batch, row, column], width)
+            self.code.store(register, vector * splat(scale, width), ramp(0, width))
+        transpose(self.code, rows)
+        for n, register in enumerate(rows):
+            place = self._query_at(i64(start), column + i64(n))
+            self._put(register[ramp(0, width)], place, width)
 
     def _tile(self, first: Any, count: int) -> None:
         """The scores of some keys with all rows."""
@@ -180,36 +202,42 @@ class Block:
         tiny = given[lane] < f32(-125.0)
         return tirx.Select(tiny, f32(0.0), tirx.reinterpret("float32", bits))
 
-    def _products(self, column: int, vectors: Widths, first: Any, count: int) -> None:
-        """Add the chunk's part to some rows and columns of the result."""
-        attention = self.attention
-        beyond = column + sum(vectors) > attention.width
+    def _products(self, column: Any, vectors: Widths, keys: Any, first: Any, count: int) -> None:
+        """Add what the chunk's first keys give to some rows and columns of the result."""
         registers = Registers(self.code, count, vectors)
         registers.run(
-            # A vector that reaches beyond the columns would leave the tensor at the last key.
-            self.count - i64(1) if beyond else self.count,
+            keys,
             lambda r, j: self._get(self._score_at(j, first + i64(r))),
-            lambda offset, width, j: attention.v.at(
-                [*self.batch, self.start + j, i64(column + offset)], width
-            ),
+            lambda offset, width, j: self._value(j, column + i64(offset), width),
         )
         for r, offset, width, total in registers.totals():
             row = first + i64(r)
-            place = self._result_at(row, i64(column + offset))
+            place = self._result_at(row, column + i64(offset))
             old = self._get(place, width) * splat(self.factor[row], width)
             self._put(old + total[ramp(0, width)], place, width)
 
-    def _last_key(self) -> None:
-        """What the last key of the chunk adds to the columns of the panel that reaches beyond."""
-        code, attention = self.code, self.attention
-        column = self.layout.panels[-1][0]
-        last = code.slot(self.count - i64(1), "last")
+    def _tail(self, column: int) -> None:
+        """The same for the columns behind the whole panels.
+
+        A vector that reaches beyond the columns would leave the tensor at the last key, which is
+        therefore added alone.
+        """
+        code, vectors = self.code, self.layout.tail
+        exact = self.layout.stride == self.layout.width
+        keys = self.count if exact else self.count - i64(1)
+        self._by_height(self.rows, partial(self._products, i64(column), vectors, keys))
+        if exact:
+            return
+        last = code.slot(keys, "last")
         with code.loop(self.rows, "r") as r:
-            for at, width in pieces(attention.width - column, self.layout.lanes):
-                value = attention.v.at([*self.batch, self.start + last, i64(column + at)], width)
-                term = splat(self._get(self._score_at(last, r)), width) * value
+            for at, width in pieces(self.layout.width - column, self.layout.lanes):
+                term = splat(self._get(self._score_at(last, r)), width)
                 place = self._result_at(r, i64(column + at))
-                self._put(self._get(place, width) + term, place, width)
+                value = term * self._value(last, i64(column + at), width)
+                self._put(self._get(place, width) + value, place, width)
+
+    def _value(self, j: Any, column: Any, width: int) -> Any:
+        return self.attention.v.at([*self.batch, self.start + j, column], width)
 
     def _finish(self) -> None:
         code, attention = self.code, self.attention
@@ -218,15 +246,23 @@ class Block:
                 # No key at all gives zeros, as an empty sum does.
                 some = tirx.Select(attention.keys > i64(0), self.total[i64(at) + lane], f32(1.0))
                 code.store(self.factor, f32(1.0) / some, i64(at) + lane)
+        lanes = self.layout.lanes
+        vectors, rest = divmod(attention.width, lanes)
         with code.loop(self.rows, "r") as r:
-            for at, width in pieces(attention.width, self.layout.lanes):
+            with code.loop(vectors, "vector") as vector, code.vector(lanes) as lane:
+                self._write(r, vector * i64(lanes) + lane)
+            for at, width in pieces(rest, lanes):
                 with code.vector(width) as lane:
-                    index = [*self.batch, self.first + r, i64(at) + lane]
-                    value = self._get(self._result_at(r, i64(at) + lane)) * self.factor[r]
-                    if attention.emptied is not None:
-                        value = tirx.Select(attention.emptied(index), f32(0.0), value)
-                    target = attention.result.at(index)
-                    code.store(target.source, value, *target.indices)
+                    self._write(r, i64(vectors * lanes + at) + lane)
+
+    def _write(self, r: Any, column: Any) -> None:
+        attention = self.attention
+        index = [*self.batch, self.first + r, column]
+        value = self._get(self._result_at(r, column)) * self.factor[r]
+        if attention.emptied is not None:
+            value = tirx.Select(attention.emptied(index), f32(0.0), value)
+        target = attention.result.at(index)
+        self.code.store(target.source, value, *target.indices)
 
     def _by_height(self, total: Any, write: Callable[[Any, int], None]) -> None:
         """Tiles of full height, then of less, then single rows, with a version for each."""
@@ -234,6 +270,8 @@ class Block:
         most = self.layout.shape.rows
         done: Any = i64(0)
         for height in dict.fromkeys((most, max(most // 3, 1), 1)):
+            if total is self.rows and height > self.breadth:
+                continue
             tiles = code.slot((total - done) // i64(height), "tiles")
             with code.loop(tiles, "tile") as tile:
                 write(code.slot(done + tile * i64(height), "begin"), height)

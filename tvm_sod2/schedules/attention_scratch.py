@@ -19,24 +19,33 @@ class Scratch:
     Attributes:
         lanes: of a whole vector; a block has up to two vectors of rows.
         shape: the largest register tile.
-        panels: first column and vectors of each panel of the result.
+        width: columns of the result; `whole` panels of two vectors, then the vectors `tail`.
     """
 
     depth: int
+    width: int
     lanes: int
     shape: Shape
-    panels: tuple[tuple[int, Widths], ...]
 
     @staticmethod
     def of(attention: Attention, traits: Traits) -> Scratch:
         lanes = traits.lanes("float32")
         shape = Shape.for_columns(2 * lanes, traits)
-        return Scratch(attention.depth, lanes, shape, tuple(_panels(attention.width, lanes)))
+        return Scratch(attention.depth, attention.width, lanes, shape)
+
+    @property
+    def whole(self) -> int:
+        return self.width // (2 * self.lanes)
+
+    @property
+    def tail(self) -> Widths:
+        """The last vector may reach beyond by as many columns as there are, into the next key's."""
+        return (1,) if self.width == 1 else widths(self.width % (2 * self.lanes), self.lanes)
 
     @property
     def stride(self) -> int:
         """Floats from one row of the result to the next."""
-        return sum(sum(vectors) for _, vectors in self.panels)
+        return 2 * self.lanes * self.whole + sum(self.tail)
 
     @property
     def scores(self) -> int:
@@ -49,15 +58,3 @@ class Scratch:
     @property
     def size(self) -> int:
         return self.result + 2 * self.lanes * self.stride
-
-
-def _panels(columns: int, lanes: int) -> list[tuple[int, Widths]]:
-    """Start and vectors of each panel; the last vector may reach beyond the columns."""
-    whole: list[tuple[int, Widths]] = [
-        (start, (lanes, lanes)) for start in range(0, columns - 2 * lanes + 1, 2 * lanes)
-    ]
-    done = 2 * lanes * len(whole)
-    if done == columns:
-        return whole
-    # A vector may reach beyond the columns by as many as there are, into the next key's.
-    return [*whole, (done, (1,) if columns == 1 else widths(columns - done, lanes))]
