@@ -6,9 +6,8 @@
     z = add(broadcast_to(x, (d,)), broadcast_to(y, (d,)))
 
 Runs after RDP, which proves most of them and has what is needed of the inputs' dims checked at
-entry. What hangs on other dims, or on the arm of an If that is taken, is checked here:
-
-    _ = match_cast(R.shape([(n - 1) * (m - 1) * (n - m)]), R.Shape([0]))
+entry. What hangs on other dims, or on the arm of an If that is taken, is checked here, see
+`requirements`.
 
 The `broadcast_to` reads index 0 where a dim is 1, see `schedules.legalize`. TVM's own legalisation
 leaves such operators as they are, and code generation then fails.
@@ -24,13 +23,16 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.relax import Expr
 
+from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Arithmetic, Mapping, row
 from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
-from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims
+from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims, parts_of
 from tvm_sod2.passes.bounds import input_symbols
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
+from tvm_sod2.passes.names import Names
+from tvm_sod2.passes.requirements import require
 
 
 @tvm.transform.module_pass(opt_level=0, name="DecideBroadcasts")
@@ -47,6 +49,7 @@ class _Rewriter(relax.PyExprMutator):
         self.entry = set(input_symbols(func))
         self.defined = set(self.entry)
         self.results = _results(func)
+        self.names = Names(func)
         self.arms = 0
 
     def visit_if_(self, branch: relax.If) -> Expr:
@@ -66,7 +69,7 @@ class _Rewriter(relax.PyExprMutator):
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         call = binding.value
         if isinstance(call, relax.Call) and _stretches(call):
-            self._settle(list(call.args[0].ty.shape), list(call.args[1].ty.values))
+            self._settle(binding, 0, list(call.args[0].ty.shape), list(call.args[1].ty.values))
         if not isinstance(call, relax.Call) or not _lost(call):
             super().visit_var_binding_(binding)
             return
@@ -76,7 +79,7 @@ class _Rewriter(relax.PyExprMutator):
             super().visit_var_binding_(binding)
             return
         batches = [shape[: len(shape) - tail] for shape in shapes]
-        dims = self._dims(binding.var, batches)
+        dims = self._dims(binding, batches)
         args = [
             self._stretched(self.visit_expr(arg), batch, dims)
             for arg, batch in zip(call.args, batches, strict=True)
@@ -90,29 +93,33 @@ class _Rewriter(relax.PyExprMutator):
         self.builder_.emit_normalized(relax.VarBinding(new, value))
         self.set_var_remap(var, new)
 
-    def _dims(self, var: tvm.ir.Var, shapes: Sequence[Sequence[Any]]) -> list[Any]:
+    def _dims(self, binding: relax.VarBinding, shapes: Sequence[Sequence[Any]]) -> list[Any]:
         """The dims that the shapes broadcast to, by RDP's names where it has some, and checked
         where RDP could not."""
         rank = max(map(len, shapes))
         columns = [list(entries([*shape])) for shape in shapes]
         common = list(map(as_expr, broadcast_dims(columns, self.arithmetic)))
-        named = self.results.get(var, [])[:rank]
+        named = self.results.get(binding.var, [])[:rank]
         if named and all(s in self.defined for dim in named for s in symbols_of(dim)):
             common = named
-        for shape in shapes:
-            self._settle(shape, common)
+        for index, shape in enumerate(shapes):
+            self._settle(binding, index, shape, common)
         return common
 
-    def _settle(self, own: Sequence[Any], common: Sequence[Any]) -> None:
-        """Let the VM check what RDP could not have checked at entry: each dim is 1 or the common
-        one."""
-        for a, b in zip(own, common[len(common) - len(own) :], strict=True):
+    def _settle(
+        self, binding: relax.VarBinding, index: int, own: Sequence[Any], common: Sequence[Any]
+    ) -> None:
+        """Check what RDP could not have checked at entry: each dim of an operand is 1 or common."""
+        for axis, (a, b) in enumerate(zip(own, common[len(common) - len(own) :], strict=True)):
             if not self.arms and all(s in self.entry for s in symbols_of(a) + symbols_of(b)):
                 continue
+            if self.arithmetic.equal(a, parts_of(b)[0]):
+                continue  # What the common dim is unless it is 1.
             zero = as_expr(self.arithmetic.simplify((a - 1) * (a - b)))
             if not isinstance(zero, tirx.IntImm) or int(zero) != 0:
-                shape = self.builder_.emit(relax.ShapeExpr([zero]))
-                self.builder_.match_cast(shape, relax.ShapeType([tirx.const(0, "int64")]))
+                where = f"dim {axis} of {self.names.argument(binding.value, index)}"
+                found = f"{where} is {to_python(a)}, expected {to_python(b)} or 1"
+                require(self.builder_, zero, f"{self.names.node(binding.var)}: {found}")
 
     def _stretched(self, arg: Expr, own: Sequence[Any], common: Sequence[Any]) -> Expr:
         """The operand with the leading dims `own` stretched to the last ones of `common`."""

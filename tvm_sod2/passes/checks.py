@@ -49,8 +49,9 @@ def _checks(func: relax.Function, name: str) -> list[Check]:
     attrs = func.attrs or {}
     symbols = {symbol.name: symbol for symbol in input_symbols(func)}
     checks = [
-        (_over(symbols, condition, str(message), name), str(message))
+        (_over(symbols, condition, text, name), text)
         for condition, message in attrs.get(CONSTRAINTS, [])
+        for text in [getattr(message, "value", message)]
     ]
     for attr, compare, word in (
         ("tir_var_lower_bound", tirx.expr.GE, "least"),
@@ -90,7 +91,7 @@ def _with_checks(
     used: dict[tirx.Var, None] = {}
     for condition, _ in checks:
         used.update(dict.fromkeys(tirx.analysis.undefined_vars(condition)))
-    kernel = builder.add_func(_asserts(list(used), checks), f"{name}_checks")
+    kernel = builder.add_func(asserts(list(used), checks), f"{name}_checks")
     call = builder.normalize(relax.Call(kernel, list(used)))
     opening = relax.BindingBlock([relax.VarBinding(relax.Var("_", call.ty), call)])
     body = builder.normalize(relax.SeqExpr([opening, *func.body.blocks], func.body.body))
@@ -99,7 +100,7 @@ def _with_checks(
     ).without_attr(CONSTRAINTS)
 
 
-def _asserts(symbols: list[tirx.Var], checks: list[Check]) -> tirx.PrimFunc:
+def asserts(symbols: list[tirx.Var], checks: list[Check]) -> tirx.PrimFunc:
     params = {symbol: tirx.Var(symbol.name, "int64") for symbol in symbols}
     body: list[tirx.Stmt] = []
     for condition, text in checks:

@@ -15,8 +15,10 @@ from tvm_sod2.memory.arena import PlanArena
 from tvm_sod2.memory.plan import Plan, plan
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
+from tvm_sod2.passes.empty_constants import empty_constants
 from tvm_sod2.passes.free import FreeAfterLastUse
 from tvm_sod2.passes.lift_scratch import LiftScratch
+from tvm_sod2.passes.requirements import CheckRequirements
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 
@@ -46,6 +48,8 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         # Memory, and before it the check of the inputs' dims.
         *([PlanArena()] if target.kind.name == "llvm" else []),
         CheckInputs(),
+        CheckRequirements(),
+        empty_constants,
         relax.transform.LowerAllocTensor(),
         # The VM's builtins and its heap of dims.
         relax.transform.LowerRuntimeBuiltin(),
