@@ -15,7 +15,6 @@ from __future__ import annotations
 from functools import partial
 
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.attention_block import Block
 from tvm_sod2.schedules.attention_scratch import FEW, Scratch
@@ -24,6 +23,7 @@ from tvm_sod2.schedules.kernel import Code, EvenBlocks, i64, unravel
 from tvm_sod2.schedules.panels import product
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.work import WORK, note
 
 
 def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
@@ -37,7 +37,9 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
     code.add(tirx.AllocBuffer(scratch))
     blocks = EvenBlocks(code, attention.rows, 2 * lanes)
     tasks, workers = code.slot(tasks, "tasks"), code.slot(workers, "workers")
-    with code.loop(workers, "worker", ForKind.PARALLEL) as worker:
+    work = product([*attention.batch, attention.rows, attention.keys])
+    work = work * i64(attention.depth + attention.width)
+    with code.tasks(workers, "worker", work) as worker:
         turns = code.slot((tasks - worker + workers - i64(1)) // workers, "turns")
         with code.loop(turns, "turn") as turn:
             task = code.slot(worker + turn * workers, "task")
@@ -52,6 +54,7 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
             "tirx.noalias": True,
             "tirx.is_scheduled": True,
             "sod2.kernel": f"attention {layout.shape.rows}x{2 * lanes}",
+            WORK: note("attention", work * i64(2), attention.params),
             SCRATCH: True,
         }
     )

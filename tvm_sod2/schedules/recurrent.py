@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, i64
 from tvm_sod2.schedules.recurrent_cell import Cell
@@ -23,6 +22,7 @@ from tvm_sod2.schedules.recurrent_operands import Operands
 from tvm_sod2.schedules.recurrent_walk import Walk
 from tvm_sod2.schedules.recurrent_weights import pack_weights
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.work import WORK, note
 
 CELL = "sod2.cell"
 """Function attribute: the cell, as JSON, of a kernel that is to be written for the target."""
@@ -66,7 +66,8 @@ def _function(operands: Operands) -> tirx.PrimFunc:
     count = tirx.max(blocks(i64(operands.most * operands.blocks)), parted)
     count = code.slot(tirx.max(count, i64(1)), "tasks")
     groups = EvenBlocks(code, operands.rows, code.slot(tirx.max(blocks(count), i64(1)), "most"))
-    with code.loop(groups.count * i64(directions), "task", ForKind.PARALLEL) as task:
+    work = operands.steps * operands.rows * i64(directions * cell.gates * cell.hidden**2)
+    with code.tasks(groups.count * i64(directions), "task", work) as task:
         start, rows = groups.locate(code.slot(task // i64(directions), "group"))
         direction = code.slot(task % i64(directions), "direction")
         if directions == 1 or cell.activations[0] == cell.activations[1]:
@@ -83,6 +84,7 @@ def _function(operands: Operands) -> tirx.PrimFunc:
             "tirx.noalias": True,
             "tirx.is_scheduled": True,
             "sod2.kernel": f"{cell.kind} over time",
+            WORK: note(cell.kind, work * i64(2), operands.params),
             CELL: cell.to_json(),
         }
     )

@@ -13,6 +13,7 @@ not unique.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import tvm_ffi
@@ -28,20 +29,28 @@ _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min, tirx.
 
 
 def work_of(func: tirx.PrimFunc) -> str:
-    """The note for a function of blocks."""
+    """The note for a function of blocks; the one it has, where its maker wrote it."""
+    if WORK in (func.attrs or {}):
+        return str(func.attrs[WORK])
     blocks: list[Any] = []
     tvm_ffi.structural_walk(func.body, [(s_tir.SBlock, blocks.append)])
     blocks = [block for block in blocks if block.iter_vars]
     anchors = [block for block in blocks if ANCHOR in block.annotations]
     flops = sum((_flops(block) for block in anchors), start=tirx.IntImm("int64", 0))
-    given = [dim for param in func.params for dim in _dims(param)]
+    kind = str(anchors[0].annotations[ANCHOR]) if anchors else _kind(blocks)
+    return note(kind, flops, func.params)
+
+
+def note(kind: str, flops: Any, params: Sequence[Any]) -> str:
+    """The note for a kernel with these parameters."""
+    given = [dim for param in params for dim in _dims(param)]
     symbols = dict.fromkeys(dim for dim in given if isinstance(dim, tirx.Var))
     names = {symbol: f"d{number}" for number, symbol in enumerate(symbols)}
     return json.dumps(
         {
-            "kind": str(anchors[0].annotations[ANCHOR]) if anchors else _kind(blocks),
+            "kind": kind,
             "flops": to_python(flops, names),
-            "dims": [[to_python(dim, names) for dim in _dims(param)] for param in func.params],
+            "dims": [[to_python(dim, names) for dim in _dims(param)] for param in params],
         }
     )
 
