@@ -11,6 +11,7 @@ from tvm import ir, s_tir, sym, tirx
 from tvm.ir.expr import TensorLoad
 
 from tvm_sod2.schedules.kernel import Refusal, i64
+from tvm_sod2.schedules.rounding import INTRINSIC
 
 ANCHOR = "sod2.anchor"
 IF_THEN_ELSE = "prim.if_then_else"
@@ -81,10 +82,11 @@ class Group:
         return not _mentions([without_loads], lead)
 
     def light(self) -> bool:
-        """Whether the epilogue is a few operations without calls, cheap to write many times."""
+        """Whether the epilogue is a few operations, none a function, cheap to write many times."""
         nodes: list[Any] = []
         tvm_ffi.structural_walk(self.value, [(ir.Expr, lambda node: nodes.append(node))])
-        if any(isinstance(node, ir.Call) for node in nodes):
+        calls = [node for node in nodes if isinstance(node, ir.Call)]
+        if any(getattr(call.op, "name", "") != INTRINSIC for call in calls):
             return False
         # Inlining repeats what is used twice; LLVM computes it once.
         operations = {

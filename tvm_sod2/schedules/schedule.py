@@ -24,6 +24,7 @@ from tvm_sod2.schedules.int8_gemm import emit_int8_matmul, emit_int8_pointwise
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
 from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.recurrent import CELL, emit_recurrent
+from tvm_sod2.schedules.rounding import round_natively
 from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
@@ -112,7 +113,7 @@ def choose(name: str, func: tirx.PrimFunc, constants: frozenset[int], traits: Tr
 def _emit(
     func: tirx.PrimFunc, constants: frozenset[int], traits: Traits, refused: list[str]
 ) -> Kernel | None:
-    group = read_group(func, constants)
+    group = read_group(round_natively(func, traits), constants)
     if isinstance(group, Refusal):
         refused.append(f"not emitted: {group.reason}")
         return None

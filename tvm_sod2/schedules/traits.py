@@ -21,6 +21,7 @@ class Traits:
         cores: threads that a parallel loop may use.
         dot: how bytes are multiplied and summed: "vnni" (unsigned times signed, four at a time),
             "sdot" (signed, four at a time), "madd" (pairs of 16 bits) or "plain".
+        rounds: whether one instruction rounds a vector to whole numbers.
     """
 
     vector_bytes: int
@@ -30,6 +31,7 @@ class Traits:
     l2_bytes: int
     cores: int
     dot: str = "plain"
+    rounds: bool = False
 
     def lanes(self, dtype: str) -> int:
         """Elements of `dtype` in one vector register, at least one."""
@@ -49,15 +51,15 @@ class Traits:
         triple = str(target.attrs.get("mtriple", "")) or codegen.llvm_get_system_triple()
         if triple.startswith(("aarch64", "arm64")):
             dot = "sdot" if has("dotprod") else "plain"
-            return Traits(16, 32, True, 64 * kib, 512 * kib, cores, dot)
+            return Traits(16, 32, True, 64 * kib, 512 * kib, cores, dot, True)
         if triple.startswith("x86_64"):
             if has("avx512f", "avx512vl", "avx512bw"):
                 dot = "vnni" if has("avx512vnni") else "madd"
-                return Traits(64, 32, True, 32 * kib, 1024 * kib, cores, dot)
+                return Traits(64, 32, True, 32 * kib, 1024 * kib, cores, dot, True)
             if has("avx2", "fma"):
                 dot = "vnni" if has("avxvnni") else "madd"
-                return Traits(32, 16, True, 32 * kib, 256 * kib, cores, dot)
-            return Traits(16, 16, False, 32 * kib, 256 * kib, cores, "madd")
+                return Traits(32, 16, True, 32 * kib, 256 * kib, cores, dot, True)
+            return Traits(16, 16, False, 32 * kib, 256 * kib, cores, "madd", has("sse4.1"))
         return Traits(16, 16, False, 32 * kib, 256 * kib, cores)
 
 
