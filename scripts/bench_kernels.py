@@ -5,10 +5,10 @@
 Matrix products, with exact GELU too, at 1 to 1000 rows; convolutions of every kind; and all
 convolutions of three networks, each distinct one timed alone and counted as often as it occurs.
 Cases are those whose family or name contains PATTERN. Both sides run in turn, in a process for each
-number of threads; figures are medians. ONNX Runtime gets channels-first tensors, ours channels-last
-ones: a layout that it changes inside of a one-node graph is in its time. `within` is what its own
-profile of the whole network says of the same convolutions, without such changes; it is not measured
-in turn with ours.
+number of threads; figures are medians, at one thread of processor time. ONNX Runtime gets
+channels-first tensors, ours channels-last ones: a layout that it changes inside of a one-node graph
+is in its time. `within` is what its own profile of the whole network says of the same convolutions,
+without such changes; it is measured by the wall clock and not in turn with ours.
 """
 
 from __future__ import annotations
