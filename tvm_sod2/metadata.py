@@ -46,8 +46,8 @@ def record_signature(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.
 def record_kernels(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Write what is known of each kernel into ``main``'s attribute "sod2.kernels", as JSON.
 
-    By name: ``kernel``, which emitter or rule made it, and what "sod2.work" says; of a kernel that
-    came without a note only its kind, "other". It runs when all have their schedules.
+    By name: ``kernel``, which emitter or rule made it, and what "sod2.work" says; the kind of a
+    kernel without that note is its maker's first word. It runs when all have their schedules.
     """
     main = _main(mod)
     if main is None:
@@ -56,10 +56,9 @@ def record_kernels(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
     for gvar, func in mod.functions.items():
         if isinstance(func, tirx.PrimFunc):
             attrs = func.attrs or {}
-            note = {"kind": "other", "flops": "0", "dims": []}
-            note |= json.loads(str(attrs.get("sod2.work", "{}")))
-            kernel = str(attrs.get("sod2.kernel", "")).split(";")[0]
-            notes[gvar.name_hint] = {**note, "kernel": kernel}
+            kernel = str(attrs.get("sod2.kernel", "other")).split(";")[0]
+            note = {"kind": kernel.split()[0], "flops": "0", "dims": [], "kernel": kernel}
+            notes[gvar.name_hint] = note | json.loads(str(attrs.get("sod2.work", "{}")))
     mod = mod.clone()
     mod["main"] = main.with_attr(KERNELS_ATTR, json.dumps(notes, sort_keys=True))
     return mod
