@@ -14,12 +14,17 @@ DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 def opset_version(model: onnx.ModelProto) -> int:
-    """Return the version of the default operator set that the model was written for."""
+    """Return the version of the default operator set that the model was written for.
+
+    The newest for a model that needs none, having operators of other domains only.
+    """
     versions = [s.version for s in model.opset_import if s.domain in DEFAULT_DOMAINS]
+    newest = defs.onnx_opset_version()
+    if not versions and not any(node.domain in DEFAULT_DOMAINS for node in walk(model.graph)):
+        return newest
     if not versions:
         domains = ", ".join(s.domain for s in model.opset_import)
         raise ImportModelError(f"the model imports no default operator set, only: {domains}")
-    newest = defs.onnx_opset_version()
     if max(versions) > newest:
         raise ImportModelError(
             f"the model needs operator set {max(versions)}; the installed onnx package knows up "

@@ -18,6 +18,7 @@ from tvm_sod2.frontend.converters import (
     logic,
     loops,
     matmul,
+    ml,
     movement,
     ngrams,
     norm,
@@ -37,6 +38,7 @@ from tvm_sod2.frontend.converters import (
     shape,
     signal,
     slicing,
+    trees,
 )
 from tvm_sod2.frontend.converters.half import IN_FLOAT32, in_float32
 
@@ -57,6 +59,7 @@ CONVERTERS: dict[str, Converter] = {
         logic,
         loops,
         matmul,
+        ml,
         movement,
         ngrams,
         norm,
@@ -76,6 +79,7 @@ CONVERTERS: dict[str, Converter] = {
         shape,
         signal,
         slicing,
+        trees,
     )
     for name, converter in family.CONVERTERS.items()
 }
