@@ -40,9 +40,11 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
     work = product([*attention.batch, attention.rows, attention.keys])
     work = work * i64(attention.depth + attention.width)
     with code.tasks(workers, "worker", work) as worker:
-        turns = code.slot((tasks - worker + workers - i64(1)) // workers, "turns")
-        with code.loop(turns, "turn") as turn:
-            task = code.slot(worker + turn * workers, "task")
+        # Neighbouring blocks have the same keys and values: those stay in the caches.
+        begin = code.slot(worker * tasks // workers, "begin")
+        end = code.slot((worker + i64(1)) * tasks // workers, "end")
+        with code.loop(end - begin, "turn") as turn:
+            task = code.slot(begin + turn, "task")
             first, rows = blocks.locate(task % blocks.count)
             batch = unravel(code, task // blocks.count, attention.batch)
             block = partial(Block, code, attention, layout, scratch, worker, batch, first, rows)
