@@ -118,27 +118,21 @@ def erf(x: Expr) -> Expr:
             1.28379166e-1,
         ],
     )
-    pieces = tirx.Select(t > _f(0.927734375), _f(1.0) - exp(large), small * t + t)
+    less, factor = _exp_parts(lets, large)  # it is above -18
+    large = _f(1.0) - (less * factor + factor)
+    pieces = tirx.Select(t > _f(0.927734375), large, small * t + t)
     return lets.close(_with_sign(pieces, x))
 
 
 def tanh(x: Expr) -> Expr:
-    """Hyperbolic tangent of a float32 expression, at most 2.5 ulp off.
-
-    With y = e**(2 |x|) - 1 it is y / (y + 2); 2 |x| = m ln 2 + r with |r| <= ln 2 / 2. Small x need
-    no branch of their own, since y is made of e**r - 1 and 2**m - 1.
-    """
+    """Hyperbolic tangent of a float32 expression, at most 2.5 ulp off: y / (y + 2) with
+    y = e**(2 |x|) - 1, made of e**r - 1 and 2**m - 1, so that small x need no branch."""
     lets = _Lets()
     x = lets(x)
     t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
     t = lets(_at_most(10.0, t))
-    magic = 12582912.0 + 127.0
-    shifted = lets(t * _f(2.8853900817779268) + _f(magic))
-    m = lets(shifted - _f(magic))
-    r = lets(((t + t) - m * _f(0.693359375)) - m * _f(-2.12194440e-4))
-    p = _horner(r, [1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2])
-    factor = lets(_float(_bits(shifted) << _i(23)))
-    y = lets((p * (r * r) + r) * factor + (factor - _f(1.0)))
+    less, factor = _exp_parts(lets, lets(t + t))
+    y = lets(less * factor + (factor - _f(1.0)))
     return lets.close(_with_sign(y / (y + _f(2.0)), x))
 
 
@@ -148,6 +142,16 @@ def sigmoid(x: Expr) -> Expr:
     x = lets(x)
     e = lets(exp(_float(_bits(x) | _i(-0x80000000))))  # e**-|x| never overflows
     return lets.close(tirx.Select(x < _f(0.0), e, _f(1.0)) / (_f(1.0) + e))
+
+
+def _exp_parts(lets: _Lets, x: Expr) -> tuple[Expr, Expr]:
+    """e**r - 1 and 2**m with x = m ln 2 + r, |r| <= ln 2 / 2, for x whose e**x is no denormal."""
+    magic = 12582912.0 + 127.0  # as in exp
+    shifted = lets(x * _f(1.4426950408889634) + _f(magic))
+    m = lets(shifted - _f(magic))
+    r = lets((x - m * _f(0.693359375)) - m * _f(-2.12194440e-4))
+    p = _horner(r, [1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2])
+    return p * (r * r) + r, lets(_float(_bits(shifted) << _i(23)))
 
 
 def power(x: Expr, exponent: float) -> Expr | None:

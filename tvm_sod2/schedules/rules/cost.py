@@ -15,7 +15,7 @@ __all__ = ["EXPENSIVE", "lanes_of", "weight"]
 _CALLS: dict[str, int] = {
     "tirx.exp": 18,
     "tirx.log": 24,
-    "tirx.erf": 34,
+    "tirx.erf": 30,
     "tirx.tanh": 26,
     "tirx.sigmoid": 26,
     "tirx.pow": 40,
