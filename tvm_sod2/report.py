@@ -15,7 +15,7 @@ from tvm_sod2.op_classes.expressions import symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.passes.bounds import input_symbols
 from tvm_sod2.passes.facts import FunctionFacts
-from tvm_sod2.passes.interprocedural import propagate_module
+from tvm_sod2.passes.interprocedural import propagate_equal, propagate_module
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.names import Names
 
@@ -61,6 +61,8 @@ class Report:
     symbols: dims of inputs that the model itself determines, with what it makes them.
     constraints: what the model needs of its input dims, checked at entry; conditions: the same as
     expressions.
+    equal_if: where the function is built in two versions, when the one is taken in which nothing
+    broadcasts by chance; see `passes.versions`.
     """
 
     function: str
@@ -70,12 +72,15 @@ class Report:
     constraints: tuple[str, ...] = ()
     conditions: tuple[Dim, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    equal_if: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         inputs = ", ".join(f"{name}: {_listed(dims)}" for name, dims in self.inputs.items())
         lines = [f"{self.function}({inputs})"]
         lines += [f"  {value}" for value in self.values.values() if not value.constant]
         lines += [f"  needs: {message}" for message in self.constraints]
+        if self.equal_if:
+            lines.append(f"  in two versions: equal if {' and '.join(self.equal_if)}")
         lines.append("dims: " + ", ".join(f"{count} {kind}" for kind, count in self.counts.items()))
         return "\n".join(lines)
 
@@ -88,6 +93,7 @@ class Report:
             "dims": self.counts,
             "symbols": self.symbols,
             "constraints": [{"condition": c, "message": message} for c, message in needs],
+            "equal_if": list(self.equal_if),
         }
 
 
@@ -98,7 +104,9 @@ def analyze(mod: tvm.IRModule, function: str = "main") -> Report:
     """
     named = name_unknown_dims(mod)
     func = named[function]
-    found = propagate_module(named)[named.get_global_var(function)]
+    facts = propagate_module(named)
+    found = facts[named.get_global_var(function)]
+    equal = propagate_equal(func, named, facts) if found.undecided else None
     names = Names(func)
     values = {report.name: report for report in _values(found, names)}
     return Report(
@@ -109,6 +117,7 @@ def analyze(mod: tvm.IRModule, function: str = "main") -> Report:
         tuple(constraint.message for constraint in found.constraints),
         tuple(_dim(constraint.condition, found) for constraint in found.constraints),
         _counts(values.values()),
+        tuple(to_python(assumed.condition) for assumed in (equal.assumptions if equal else ())),
     )
 
 

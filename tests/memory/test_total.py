@@ -85,3 +85,32 @@ def test_functions_that_call_each_other_in_a_cycle_are_not_recorded() -> None:
 
     assert recorded(Cycle) == ""
     relax.analysis.well_formed(Cycle)
+
+
+def test_two_versions_have_the_larger_of_their_arenas_in_their_own_short_texts() -> None:
+    @I.ir_module
+    class Versions:
+        @R.function(private=True)
+        def main_equal(x: R.Tensor(("n", 3), "float32")) -> R.Tensor(("n", 3), "float32"):
+            a = R.exp(x)
+            b = R.tanh(a)
+            return R.sin(b)
+
+        @R.function(private=True)
+        def main_broadcast(x: R.Tensor(("n", 3), "float32")) -> R.Tensor(("n", 3), "float32"):
+            a = R.concat([x, x])
+            b = R.tanh(a)
+            return R.strided_slice(b, [0], [0], [1])
+
+        @R.function
+        def main(x: R.Tensor(("n", 3), "float32")) -> R.Tensor(ndim=2, dtype="float32"):
+            cls = Versions
+            n = T.int64()
+            if n == 5:
+                y: R.Tensor(ndim=2, dtype="float32") = cls.main_equal(x)
+            else:
+                y: R.Tensor(ndim=2, dtype="float32") = cls.main_broadcast(x)
+            return y
+
+    texts = [recorded(Versions, f"main_{name}") for name in ("equal", "broadcast")]
+    assert recorded(Versions) == f"max({', '.join(texts)})"

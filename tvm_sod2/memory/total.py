@@ -37,12 +37,25 @@ class Totals:
             return ""
         names = self._plans[gvar].heights.sizes.names
         own = self._plans[gvar].arena_text
-        texts = list(dict.fromkeys(to_python(expr, names) for expr in called))
-        texts = [text for text in texts if text != "0"]
+        if all(self._hands_over(gvar, call) for call in _calls(self._mod[gvar], self._plans)):
+            # The plans' own texts name what occurs twice, and are the shorter ones by far.
+            texts = [self.text(call.op) for call in _calls(self._mod[gvar], self._plans)]
+        else:
+            texts = [to_python(expr, names) for expr in called]
+        texts = [text for text in dict.fromkeys(texts) if text != "0"]
         if not texts:
             return own
         inner = texts[0] if len(texts) == 1 else f"max({', '.join(texts)})"
         return inner if own == "0" else f"{own} + {inner}"
+
+    def _hands_over(self, gvar: GlobalVar, call: relax.Call) -> bool:
+        """Whether the function gives all it was given to the callee, whose dims have its names."""
+        caller, callee = self._mod[gvar], self._mod[call.op]
+        names = [symbol.name for symbol in input_symbols(caller)]
+        if len(set(names)) < len(names) or len(call.args) != len(caller.params):
+            return False
+        same = all(a.same_as(b) for a, b in zip(call.args, caller.params, strict=True))
+        return same and names == [symbol.name for symbol in input_symbols(callee)]
 
     def _called(self, gvar: GlobalVar) -> list[tvm.ir.Expr] | None:
         """For each call of a Relax function its total in the caller's dims; None: unknown."""

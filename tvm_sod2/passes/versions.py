@@ -4,7 +4,8 @@
         return R.add(x, y)                  ->       if n == m: cls.main_equal(x, y)
                                                      else: cls.main_broadcast(x, y)
 
-Both are private, with the function's attributes. The choice is one compiled comparison.
+Both are private, with the function's attributes. The choice is one compiled comparison. What the
+model needs of its dims in any case is checked before.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
+import tvm
 import tvm_ffi
 from tvm import relax, tirx
 from tvm.relax.utils import copy_with_new_vars
 
+from tvm_sod2.passes.checks import CONSTRAINTS
 from tvm_sod2.passes.constraints import Constraint
 
 EQUAL, BROADCAST = "equal", "broadcast"
 """Suffixes of the two functions' names."""
-
-VERSIONS = "sod2.versions"
-"""Function attribute of one that chooses: when the first version is taken, in Python's syntax."""
 
 
 def in_two_versions(
@@ -36,10 +36,11 @@ def in_two_versions(
 
     assumptions: over symbols of `broadcast`'s parameters. Both have the same parameters.
     """
+    checked = _constraints(broadcast)
+    versions = (EQUAL, _without(equal, checked)), (BROADCAST, _without(broadcast, checked))
     condition = reduce(tirx.And, (assumed.condition for assumed in assumptions))
     arms = [
-        _arm(builder, f"{name}_{suffix}", version, broadcast.params)
-        for suffix, version in ((EQUAL, equal), (BROADCAST, broadcast))
+        _arm(builder, f"{name}_{suffix}", version, broadcast.params) for suffix, version in versions
     ]
     promised = arms[1].body.ty
     chosen = builder.normalize(relax.If(condition, *arms))
@@ -54,6 +55,21 @@ def in_two_versions(
         broadcast.params, body, is_pure=broadcast.is_pure, attrs=broadcast.attrs
     )
     return copy_with_new_vars(choice)
+
+
+def _constraints(func: relax.Function) -> list[Sequence[tvm.ir.Expr]]:
+    return list((func.attrs or {}).get(CONSTRAINTS, []))
+
+
+def _without(func: relax.Function, checked: list[Sequence[tvm.ir.Expr]]) -> relax.Function:
+    """The function without the constraints that have been checked."""
+    rest = [
+        constraint
+        for constraint in _constraints(func)
+        if not any(tvm_ffi.structural_equal(constraint[0], known[0]) for known in checked)
+    ]
+    func = func.without_attr(CONSTRAINTS)
+    return func.with_attr(CONSTRAINTS, rest) if rest else func
 
 
 def _arm(
