@@ -123,6 +123,51 @@ FOUND = [
         {"trips": [3, 1]},
     ),
     Found(
+        "constant_of_no_entry",
+        "TVM writes constants of no entry into an executable and cannot read them back",
+        """(int64[8,3,1] x) => (float[a,b] y) <int64[1] three = {3}, int64[1] two = {2}> {
+            s = Shape<start = 1, end = 2>(x)  i = Div(s, three)
+            t = Shape<start = 2>(x)  j = Div(t, two)
+            both = Concat<axis = 0>(i, j)
+            y = ConstantOfShape(both)
+        }""",
+        [{}],
+    ),
+    Found(
+        "reshape_of_no_entry",
+        "Relax's reshape takes a dim of 0 for 'copy this dim'",
+        """(int64[0] i, float[0,n] x) => (int64[2,0] y, float[a,b] z)
+        <int64[2] values = {0, 1}, int64 depth = {2}> {
+            y = OneHot<axis = 0>(i, depth, values)
+            t = Transpose(x)  s = Shape(t)  z = Reshape<allowzero = 1>(x, s)
+        }""",
+        [{"n": 3}, {"n": 1}],
+    ),
+    Found(
+        "slice_up_to_twice_its_length",
+        "RDP knew min(2 * n, n) to be n, and Relax's inference behind it did not",
+        """(int64[n,n] x, bool[n,n] mask) => (int64[n,n] y)
+        <int64[1] two = {2}, int64[1] zero = {0}, int64[1] rows = {-2}> {
+            n = Shape<start = -1>(mask)  twice = Mul(n, two)
+            s = Slice(x, zero, twice, rows)
+            y = Where(mask, s, x)
+        }""",
+        [{"n": 3}, {"n": 1}, {"n": 8}],
+    ),
+    Found(
+        "split_into_one",
+        "a split at no index is no tuple in Relax",
+        "(float[1,n] x) => (float[a,n] y) { y = Split<axis = 0, num_outputs = 1>(x) }",
+        [{"n": 3}],
+    ),
+    Found(
+        "range_of_zeros",
+        "a scale of 0 for a tensor of zeros, by which nobody can divide",
+        "(float[n] x) => (uint8[n] y, float s, uint8 z) { y, s, z = DynamicQuantizeLinear(x) }",
+        [{"n": 2}, {"n": 3}],
+        {"x": [[0, 0], [0, -1, 3]]},
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

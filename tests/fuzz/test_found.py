@@ -25,6 +25,8 @@ def _input(found: Found, value: onnx.ValueInfoProto, run: int) -> np.ndarray:
     rng = np.random.default_rng(run)
     if dtype == np.bool_:
         return rng.random(dims) < 0.5
+    if dtype.kind == "i":
+        return rng.integers(-9, 9, dims).astype(dtype)
     return rng.uniform(-2, 2, dims).astype(dtype)
 
 

@@ -272,6 +272,9 @@ class Context:
         mine = self.dims(value)
         if len(mine) == len(dims) and all(map(is_same, mine, dims)):
             return value
+        if any(isinstance(dim, int) and dim == 0 for dim in dims):
+            # Relax's reshape takes a 0 for "copy this dim"; there is no entry to move anyway.
+            return self.emit(relax.op.zeros(relax.ShapeExpr(list(dims)), self.dtype(value)))
         return self.emit(relax.op.reshape(value, relax.ShapeExpr(list(dims))))
 
     def take(self, value: Expr, indices: Expr, axis: int = 0) -> Expr:

@@ -54,11 +54,21 @@ class Arithmetic:
             return entry
         if isinstance(entry, Rational):
             return Rational(self.simplify(entry.numerator), entry.denominator)
-        simple = self.analyzer.simplify(entry)
+        simple = self._decided(self.analyzer.simplify(entry))
         if isinstance(simple, tirx.IntImm):
             return int(simple)
         bound = self.analyzer.const_int_bound(simple)
         return int(bound.min_value) if bound.min_value == bound.max_value else simple
+
+    def _decided(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        """min(2 * n, n) is n, which the analyzer can prove and does not find by itself."""
+        if not isinstance(expr, tirx.Min | tirx.Max):
+            return expr
+        if self.analyzer.can_prove(expr.a <= expr.b):
+            return expr.a if isinstance(expr, tirx.Min) else expr.b
+        if self.analyzer.can_prove(expr.b <= expr.a):
+            return expr.b if isinstance(expr, tirx.Min) else expr.a
+        return expr
 
     def equal(self, a: Entry, b: Entry) -> bool:
         """Whether a == b for all values of the symbols."""

@@ -18,6 +18,7 @@ from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Fact
 from tvm_sod2.op_classes.expressions import as_expr, symbols_of
+from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.inline_leaves import inline_leaves
@@ -68,6 +69,12 @@ def _opened(func: relax.Function, checked: dict[tvm.ir.Var, tvm.ir.Var]) -> rela
     return relax.Function(func.params, body, func.ret_ty, func.is_pure, func.attrs, func.span)
 
 
+def _has_no_entry(fact: Fact) -> bool:
+    """Whether a tensor is empty whatever the input is: no operator need run, and Relax's reshape
+    would take the 0 in its shape for "copy this dim"."""
+    return isinstance(fact.ty, relax.TensorType) and 0 in entries(fact.dims or [])
+
+
 def _same(a: tvm.ir.Type, b: tvm.ir.Type) -> bool:
     """Whether two types of tensors provably state the same dims, whatever the symbols are."""
     if not isinstance(a, relax.TensorType) or not isinstance(b, relax.TensorType):
@@ -97,6 +104,9 @@ class _Folder(relax.PyExprMutator):
             return
         if not isinstance(value, relax.Call) or fact is None:
             super().visit_var_binding_(binding)
+            return
+        if _has_no_entry(fact):
+            self._bind(binding.var, relax.op.zeros(fact.ty.shape, str(fact.ty.dtype)))
             return
         if fact.known:
             value = self._materialised(fact, value)

@@ -106,6 +106,8 @@ def _lrn(g: Growth) -> None:
 def _mvn(g: Growth) -> None:
     value = g.pick(("float32",), range(1, 5))
     axes = sorted(a % value.rank for a in axes_of(g, value, 1))
+    if any(min(value.dims[a]) < 2 for a in axes):
+        raise RejectedError  # Without any variance rounding alone decides the result.
     g.op("MeanVarianceNormalization", g.op("Mul", value, g.const(3.0, "float32")), axes=axes)
 
 

@@ -66,12 +66,12 @@ def _dynamic_quantize(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     low = c.emit(R.minimum(c.emit(R.min(x, axes, False)), zero))
     high = c.emit(R.maximum(c.emit(R.max(x, axes, False)), zero))
     scale = c.emit(R.divide(c.emit(R.subtract(high, low)), const(255.0, "float32")))
-    # A tensor of zeros has no range; any scale but 0 does.
+    # A tensor of zeros has no range; any scale but 0 does, and ONNX Runtime takes 1.
     empty = c.emit(R.equal(scale, zero))
-    divisor = c.emit(R.where(empty, const(1.0, "float32"), scale))
-    raw = c.emit(R.round(c.emit(R.divide(c.emit(R.negative(low)), divisor))))
+    scale = c.emit(R.where(empty, const(1.0, "float32"), scale))
+    raw = c.emit(R.round(c.emit(R.divide(c.emit(R.negative(low)), scale))))
     point = c.astype(c.emit(R.clip(raw, 0.0, 255.0)), "uint8")
-    return [c.emit(_quantize(c, [x, divisor, point], {})), scale, point]
+    return [c.emit(_quantize(c, [x, scale, point], {})), scale, point]
 
 
 CONVERTERS: dict[str, Converter] = {

@@ -210,7 +210,7 @@ def _split(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
         edges.append(simplify(edges[-1] + part))
     if given is None and "split" not in attrs:
         edges = [minimum(edge, size) for edge in edges]
-    if known and all(low < high for low, high in pairwise(edges)):
+    if known and count > 1 and all(low < high for low, high in pairwise(edges)):
         pieces = c.emit(R.split(x, edges[1:-1], axis))
         return [relax.TupleGetItem(pieces, i) for i in range(count)]
     return [
