@@ -48,7 +48,6 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         # Memory, and before it the check of the inputs' dims.
         *([PlanArena()] if target.kind.name == "llvm" else []),
         CheckInputs(),
-        empty_constants,
         CheckRequirements(),
         empty_constants,
         relax.transform.LowerAllocTensor(),
