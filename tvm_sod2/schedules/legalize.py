@@ -14,6 +14,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from tvm_sod2.schedules.by_index import gather_elements, scatter
+from tvm_sod2.schedules.negation import logical_not
 from tvm_sod2.schedules.stretch import broadcast_to
 
 Legalizer = Callable[[relax.BlockBuilder, Any], Any]
@@ -233,6 +234,7 @@ LEGALIZE: dict[str, Legalizer] = {
     "relax.nn.conv2d_transpose": _conv2d_transpose,
     "relax.matmul": _matmul,
     "relax.gather_elements": gather_elements,
+    "relax.logical_not": logical_not,
     "relax.scatter_elements": scatter,
     "relax.scatter_nd": scatter,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,22 @@ def _bit_shift(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     return c.broadcast(R.where, beyond, c.scalar(0, x), shifted)
 
 
+def _reflexive(op: Callable[..., Expr]) -> Converter:
+    """A comparison that holds between a number and itself, but not between NaN and NaN.
+
+    TVM's simplifier takes every a == a for true.
+    """
+    plain = binary(op)
+
+    def converter(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
+        a, b = inputs
+        if a.same_as(b) and c.is_float(a):
+            return R.logical_not(c.emit(R.isnan(a)))
+        return plain(c, inputs, attrs)
+
+    return converter
+
+
 CONVERTERS: dict[str, Converter] = {
     "And": binary(R.logical_and),
     "BitShift": _bit_shift,
@@ -42,11 +59,11 @@ CONVERTERS: dict[str, Converter] = {
     "BitwiseNot": unary(R.bitwise_not),
     "BitwiseOr": binary(R.bitwise_or),
     "BitwiseXor": binary(R.bitwise_xor),
-    "Equal": binary(R.equal),
+    "Equal": _reflexive(R.equal),
     "Greater": binary(R.greater),
-    "GreaterOrEqual": binary(R.greater_equal),
+    "GreaterOrEqual": _reflexive(R.greater_equal),
     "Less": binary(R.less),
-    "LessOrEqual": binary(R.less_equal),
+    "LessOrEqual": _reflexive(R.less_equal),
     "Not": unary(R.logical_not),
     "Or": binary(R.logical_or),
     "Where": _where,
