@@ -11,6 +11,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 
 from tvm_sod2.op_classes import rational
@@ -34,11 +35,14 @@ class Arithmetic:
         self._run_time = run_time
         self._assuming = assuming
         self._bound: dict[tvm.ir.Var, tuple[int, int]] = {}
+        self._simple: dict[tvm_ffi.StructuralKey, Entry] = {}
 
     def bind(self, symbol: tvm.ir.Var, low: int = 0, high: int = DIM_LIMIT) -> None:
         """State that low <= symbol <= high."""
         if self._bound.get(symbol) == (low, high):
             return
+        if symbol in self._bound:
+            self._simple.clear()
         self._bound[symbol] = (low, high)
         extent = tirx.const(high - low + 1, "int64")
         interval = tvm.ir.Range.from_min_extent(tirx.const(low, "int64"), extent)
@@ -78,7 +82,8 @@ class Arithmetic:
             return a == b
         if rational.among(a, b):
             return a == b or self._aligned(self.equal, a, b) is True
-        return bool(self.analyzer.can_prove_equal(as_expr(a), as_expr(b)))
+        x, y = as_expr(a), as_expr(b)
+        return tvm_ffi.structural_equal(x, y) or bool(self.analyzer.can_prove_equal(x, y))
 
     def same(self, a: Entry, b: Entry) -> bool:
         """Like `equal`, and looks case by case where the analyzer finds no proof."""
