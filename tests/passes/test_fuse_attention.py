@@ -210,6 +210,32 @@ def test_the_operator_of_onnx_is_one_kernel(causal: int) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("causal", [None, "TopLeft", "BottomRight"])
+def test_the_operator_of_relax_is_the_same_kernel(causal: str | None) -> None:
+    def build(emit: Any, q: Any, k: Any, v: Any, bias: Any) -> Any:
+        return emit(R.nn.attention(q, k, v, bias, scale=0.4, causal_mask=causal))
+
+    rows, keys = ("b", "s", HEADS, DEPTH), ("b", "t", HEADS, DEPTH)
+    shapes = {"q": rows, "k": keys, "v": keys, "bias": (1, HEADS, "s", "t")}
+    mod = network(build, {name: Input(dims) for name, dims in shapes.items()})
+    assert operators(fuse_attention(TRAITS)(mod)) == ["relax.call_tir"]
+    run = relax.VirtualMachine(tvm_sod2.build(mod), tvm.cpu())["main"]
+    for b, s, t in ((2, 3, 5), (1, 34, 34)):
+        sizes = {"b": b, "s": s, "t": t}
+        arrays = [
+            rng.normal(size=[sizes.get(dim, dim) for dim in dims]).astype("float32")
+            for dims in shapes.values()
+        ]
+        q, k, v = (x.swapaxes(1, 2).astype("float64") for x in arrays[:3])
+        scores = q @ k.swapaxes(-1, -2) * 0.4 + arrays[3]
+        if causal:
+            seen = np.tri(s, t, t - s if causal == "BottomRight" else 0, dtype=bool)
+            scores = np.where(seen, scores, -np.inf)
+        found = run(*map(tvm.runtime.tensor, arrays)).numpy()
+        expected = (softmax(scores) @ v).swapaxes(1, 2)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def simple(emit: Any, q: Any, k: Any, v: Any, axis: int = -1) -> tuple[Any, Any, Any]:
     scores = emit(R.matmul(q, k))
     weights = emit(R.nn.softmax(scores, axis=axis))

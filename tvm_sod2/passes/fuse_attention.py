@@ -5,6 +5,8 @@
     p = softmax(s, axis=-1)       ->    y = call_tir(attention, (q, k, v, mask))
     y = matmul(p, v)
 
+The operators relax.nn.attention and attention_bias become the same kernel.
+
 Transposes, slices and scalings of the operands, and a transpose of the result, become part of how
 the kernel reads and writes. Taken are float32 operands with constant head sizes whose scores and
 probabilities nothing else uses, and masks that broadcast to the scores.
@@ -12,7 +14,7 @@ probabilities nothing else uses, and masks that broadcast to the scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,9 +23,10 @@ from tvm import relax, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
+from tvm_sod2.passes.attention_operator import OPERATORS, operator_kernel
 from tvm_sod2.passes.attention_steps import STEPS, name_of, scaling, step_of
 from tvm_sod2.passes.mutate import rewrite_functions
-from tvm_sod2.passes.operand_views import Place, places, scalar
+from tvm_sod2.passes.operand_views import contiguous, places, scalar
 from tvm_sod2.schedules.attention import attention_kernel
 from tvm_sod2.schedules.attention_scratch import FEW
 from tvm_sod2.schedules.attention_spec import Attention, Axis, View
@@ -107,8 +110,12 @@ class _Matcher:
             if name_of(value) == "relax.matmul":
                 target, order = self._target(var)
                 kernel = self._kernel(value, target.ty, order)
-                if kernel is not None:
-                    found[target] = kernel
+            elif name_of(value) in OPERATORS:
+                target, kernel = var, operator_kernel(value, self.defined, self.traits)
+            else:
+                continue
+            if kernel is not None:
+                found[target] = kernel
         return found
 
     def _target(self, product: tvm.ir.Var) -> tuple[tvm.ir.Var, list[int]]:
@@ -140,8 +147,8 @@ class _Matcher:
             scale *= factor
             steps.pop(0)
         of_q = [*places(q, self.defined, scaled=True)][-1]
-        of_k = _contiguous(places(k, self.defined, scaled=True), k.ty.ndim - 2)
-        of_v = _contiguous(places(v, self.defined), v.ty.ndim - 1)
+        of_k = contiguous(places(k, self.defined, scaled=True), k.ty.ndim - 2)
+        of_v = contiguous(places(v, self.defined), v.ty.ndim - 1)
         few = isinstance(rows, tirx.IntImm) and rows.value <= FEW
         if few and not of_k.axes[-1].runs_along(k.ty.ndim - 2):
             return None  # So do keys lie that a product of few rows reads best.
@@ -255,10 +262,3 @@ def _same_shape(value: Expr, other: Expr) -> bool:
         and broadcasts(ty, list(other.ty.shape.values))
         and broadcasts(other.ty, list(ty.shape.values))
     )
-
-
-def _contiguous(found: Iterator[Place], axis: int) -> Place:
-    """The farthest view in which neighbours along an axis are neighbours in memory, or else the
-    operand as it is."""
-    first, *further = found
-    return [first, *(place for place in further if place.axes[-1].runs_along(axis))][-1]

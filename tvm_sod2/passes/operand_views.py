@@ -51,6 +51,13 @@ def places(operand: Expr, defined: Definitions, scaled: bool = False) -> Iterato
         place = further
 
 
+def contiguous(found: Iterator[Place], axis: int) -> Place:
+    """The farthest view in which neighbours along an axis are neighbours in memory, or else the
+    operand as it is."""
+    first, *further = found
+    return [first, *(place for place in further if place.axes[-1].runs_along(axis))][-1]
+
+
 def scalar(expr: Expr) -> float | None:
     """The value of a constant with one element, or None."""
     data = constant_array(expr)
