@@ -17,6 +17,7 @@ from tvm import tirx
 from tvm_sod2.op_classes import rational
 from tvm_sod2.op_classes.cases import equal_in_all_cases
 from tvm_sod2.op_classes.expressions import Entry, as_expr, substitute_part, symbols_of
+from tvm_sod2.op_classes.factors import cancelled, without_guard
 from tvm_sod2.op_classes.rational import Rational
 
 DIM_LIMIT = 1 << 40
@@ -138,14 +139,14 @@ class Arithmetic:
         A divisor max(b, 1) counts as b where b cancels: where it is 0 the quotient divides up no
         elements at all. Where it does not, the guard keeps the program from dividing by 0.
         """
-        guarded, b = b, _without_guard(b)
+        guarded, b = b, without_guard(b)
         if rational.among(a, b):
             return rational.floor(self, rational.divide(self, a, b))
         if a is None or b is None or (isinstance(b, int) and b == 0):
             return None
         if isinstance(a, int) and isinstance(b, int):
             return a // b
-        rest_a, rest_b = _cancel(self, a, b)
+        rest_a, rest_b = cancelled(self.equal, a, b)
         if isinstance(rest_b, int) and rest_b == 1:
             return self.simplify(rest_a)
         if guarded is not b and not isinstance(rest_b, int):
@@ -262,43 +263,3 @@ class Arithmetic:
 
 def _ints(a: Entry, b: Entry) -> bool:
     return isinstance(a, int) and isinstance(b, int)
-
-
-def _without_guard(divisor: Entry) -> Entry:
-    if isinstance(divisor, tirx.Max) and isinstance(divisor.b, tirx.IntImm) and divisor.b == 1:
-        return divisor.a
-    return divisor
-
-
-def _factors(entry: Entry) -> tuple[int, list[tvm.ir.Expr]]:
-    """The constant and the symbolic factors of a product."""
-    if isinstance(entry, int):
-        return entry, []
-    if isinstance(entry, tirx.IntImm):
-        return int(entry), []
-    if isinstance(entry, tirx.Mul):
-        left, right = _factors(entry.a), _factors(entry.b)
-        return left[0] * right[0], left[1] + right[1]
-    return 1, [entry]
-
-
-def _cancel(arithmetic: Arithmetic, a: Entry, b: Entry) -> tuple[Entry, Entry]:
-    """a and b without their common factors."""
-    (scale_a, factors_a), (scale_b, factors_b) = _factors(a), _factors(b)
-    rest_b: list[tvm.ir.Expr] = []
-    for factor in factors_b:
-        match = next((f for f in factors_a if arithmetic.equal(f, factor)), None)
-        if match is None:
-            rest_b.append(factor)
-        else:
-            factors_a.remove(match)
-    if scale_b != 0 and scale_a % scale_b == 0:
-        scale_a, scale_b = scale_a // scale_b, 1
-    return _product(scale_a, factors_a), _product(scale_b, rest_b)
-
-
-def _product(scale: int, factors: list[tvm.ir.Expr]) -> Entry:
-    result: Entry = scale
-    for factor in factors:
-        result = factor if _ints(result, 1) and result == 1 else as_expr(result) * factor
-    return result

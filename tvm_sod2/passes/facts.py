@@ -10,7 +10,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from tvm_sod2.op_classes import Agreement, Fact, fact_of_type
+from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, fact_of_type
 from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
@@ -105,3 +105,14 @@ def substitute(
     if not symbols or isinstance(node, tirx.IntImm):
         return node
     return tvm_ffi.structural_map(node, (tvm.ir.Var, lambda v: symbols.get(v, v)))
+
+
+def simplified(ty: tvm.ir.Type, arithmetic: Arithmetic) -> tvm.ir.Type:
+    """A type whose dims are in canonical form."""
+    if isinstance(ty, relax.TupleType):
+        return relax.TupleType([simplified(field, arithmetic) for field in ty.fields])
+    fact = Fact(ty)
+    if fact.dims is None:
+        return ty
+    dims = [as_expr(arithmetic.simplify(d)) for d in entries(fact.dims)]
+    return relax.ShapeType(dims) if isinstance(ty, relax.ShapeType) else tensor_type(dims, ty)

@@ -22,11 +22,10 @@ from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
 from tvm_sod2.op_classes.fact import constant_entries, entries
 from tvm_sod2.op_classes.lattice import bounded, lacks_dims, merge, refine, with_entries
 from tvm_sod2.op_classes.refusals import refusal
-from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.op_classes.symbolic import DIM_LIMIT
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
 from tvm_sod2.passes.constraints import Constraints, Knowledge
-from tvm_sod2.passes.facts import STAND_IN, CalleeResult, FunctionFacts, substitute
+from tvm_sod2.passes.facts import STAND_IN, CalleeResult, FunctionFacts, simplified, substitute
 from tvm_sod2.passes.names import Names
 
 MAX_SWEEPS = 8
@@ -99,7 +98,7 @@ class _Sweep:
             self.result.symbols[symbol] = as_expr(self.arithmetic.simplify(value))
 
     def _refined(self, ty: tvm.ir.Type) -> tvm.ir.Type:
-        return self._simplified(self.result.substitute(ty))
+        return simplified(self.result.substitute(ty), self.arithmetic)
 
     # Bindings.
 
@@ -214,7 +213,7 @@ class _Sweep:
                 return None
             return source.fields[expr.index] if source.fields else fact_of_type(expr.ty)
         if isinstance(expr, relax.ShapeExpr):
-            return fact_of_type(self._simplified(self.result.substitute(expr.ty)))
+            return fact_of_type(simplified(self.result.substitute(expr.ty), self.arithmetic))
         if isinstance(expr, tvm.ir.GenericConst) and isinstance(expr.ty, relax.TensorType):
             return Fact(expr.ty, constant_entries(expr.value.numpy()))
         if isinstance(expr.ty, tvm.ir.PrimType) and not isinstance(expr, tirx.FloatImm):
@@ -238,7 +237,7 @@ class _Sweep:
         if rule.dims is not None and lacks_dims(ty):
             or_nac = partial(self._or_nac, maker=self.names.node(var))
             ty = refine(ty, rule.dims(typed, facts, self.arithmetic), or_nac)
-        fact = fact_of_type(self._simplified(ty))
+        fact = fact_of_type(simplified(ty, self.arithmetic))
         filled = rule.filled(typed) if rule.filled is not None else []
         for part in fact.fields or (fact,):
             self.needs.large_enough(entries(part.dims or []), filled, self.names.node(var))
@@ -299,13 +298,3 @@ class _Sweep:
         self.result.nacs[stand_in] = maker
         self.arithmetic.bind(stand_in)
         return stand_in
-
-    def _simplified(self, ty: tvm.ir.Type) -> tvm.ir.Type:
-        """A type whose dims are in canonical form."""
-        if isinstance(ty, relax.TupleType):
-            return relax.TupleType([self._simplified(field) for field in ty.fields])
-        fact = Fact(ty)
-        if fact.dims is None:
-            return ty
-        dims = [as_expr(self.arithmetic.simplify(d)) for d in entries(fact.dims)]
-        return relax.ShapeType(dims) if isinstance(ty, relax.ShapeType) else tensor_type(dims, ty)
