@@ -13,6 +13,7 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
+from tvm_sod2.schedules.arcs import ARCS
 from tvm_sod2.schedules.by_index import gather_elements, scatter
 from tvm_sod2.schedules.negation import logical_not
 from tvm_sod2.schedules.stretch import broadcast_to
@@ -237,4 +238,5 @@ LEGALIZE: dict[str, Legalizer] = {
     "relax.logical_not": logical_not,
     "relax.scatter_elements": scatter,
     "relax.scatter_nd": scatter,
+    **ARCS,
 }
