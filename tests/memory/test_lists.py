@@ -15,6 +15,9 @@ from tvm_sod2 import memory
 from tvm_sod2.memory.aliases import EXTERN_KEEPS
 from tvm_sod2.memory.arena import PlanArena
 from tvm_sod2.memory.checker import PlanError, check_memory
+from tvm_sod2.memory.dataflow import dataflow_of
+from tvm_sod2.memory.sizes import SizeAlgebra
+from tvm_sod2.memory.symbols import extents
 from tvm_sod2.passes.lower import lower_to_vm
 
 HOST = tvm.target.Target({"kind": "llvm"})
@@ -71,6 +74,22 @@ class Filled:
         e = R.add(c, d)
         _2 = R.call_packed("ffi.ListAppend", values, e, ty_args=(R.Tuple,))
         return values
+
+
+@I.ir_module
+class Packed:
+    @R.function
+    def main(x: R.Tensor(("n",), "float32")) -> R.Tensor(("n",), "float32"):
+        n = T.int64()
+        with R.dataflow():
+            a = R.exp(x)
+            values: R.Any = R.call_pure_packed("ffi.List", a, ty_args=(R.Any,))
+            b = R.tanh(x)
+            item: R.Any = R.call_pure_packed("ffi.ListGetItem", values, 0, ty_args=(R.Any,))
+            again = R.match_cast(item, R.Tensor((n,), "float32"))
+            y = R.add(b, again)
+            R.output(y)
+        return y
 
 
 def forgetful(mod: tvm.IRModule) -> tvm.IRModule:
@@ -132,3 +151,10 @@ def test_what_foreign_code_puts_into_a_list_is_kept() -> None:
     values = [value.numpy() for value in run(Filled, tvm.runtime.tensor(x))]
     expected = [np.exp(x), np.tanh(np.exp(x)), np.sin(x) + np.cos(np.sin(x))]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_the_order_of_steps_counts_what_a_list_holds() -> None:
+    func = Packed["main"]
+    (block,) = func.body.blocks
+    flow = dataflow_of(block, [], func.body.body, SizeAlgebra(extents(func)))
+    assert 0 in flow.uses[-1]  # The exponential is read by the sum.
