@@ -9,6 +9,7 @@ from __future__ import annotations
 import tvm
 from tvm import relax
 
+from tvm_sod2.memory.symbols import all_symbols, input_symbols
 from tvm_sod2.passes.fold_constants import fold_constants
 from tvm_sod2.passes.inline_leaves import inline_leaves
 
@@ -31,52 +32,31 @@ def layout_passes() -> list[tvm.transform.Pass]:
 def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """TVM's ConvertLayout on the functions that convolve.
 
-    It renews the variable of an If whose type names a symbol that a match_cast binds, and forgets
-    to do so where the variable is read.
+    It renews the symbols that a match_cast binds, but not in the types of all who read them: an If's
+    result is lost then, or a result of the function refused. So they pose as dims of a parameter.
     """
     convolving = {
-        gvar: func
+        gvar: _with_parameter(func)
         for gvar, func in mod.functions_items()
         if isinstance(func, relax.Function) and _convolves(func)
     }
     converted = relax.transform.ConvertLayout(_DESIRED)(tvm.IRModule(convolving))
     result = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
-    for gvar, func in convolving.items():
-        renewed = dict(zip(_results_of_ifs(func), _results_of_ifs(converted[gvar]), strict=True))
-        stale = set(relax.analysis.free_vars(converted[gvar])) & set(renewed)
-        again = _Reader({var: renewed[var] for var in stale}).visit_expr(converted[gvar])
-        result.update_func(gvar, again if stale else converted[gvar])
+    for gvar in convolving:
+        func = converted[gvar]
+        result.update_func(gvar, _with_params(func, list(func.params)[1:]))
     return result
 
 
-@relax.expr_functor.mutator
-class _Reader(relax.PyExprMutator):
-    """Reads other variables, with their types, in place of some."""
-
-    def __init__(self, other: dict[tvm.ir.Var, tvm.ir.Var]) -> None:
-        super().__init__()
-        self.other = other
-
-    def visit_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
-        return super().visit_var_(self.other.get(op, op))
-
-    def visit_dataflow_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
-        return super().visit_dataflow_var_(self.other.get(op, op))
+def _with_parameter(func: relax.Function) -> relax.Function:
+    """The function with a parameter in front whose dims are the symbols it binds."""
+    given = set(input_symbols(func))
+    bound = [symbol for symbol in all_symbols(func) if symbol not in given]
+    return _with_params(func, [relax.Var("bound", relax.ShapeType(bound)), *func.params])
 
 
-def _results_of_ifs(func: relax.Function) -> list[tvm.ir.Var]:
-    """The variables bound to an If, in order; those in its arms behind it."""
-    found: list[tvm.ir.Var] = []
-    work = [func.body]
-    while work:
-        body = work.pop(0)
-        if not isinstance(body, relax.SeqExpr):
-            continue
-        for binding in (b for block in body.blocks for b in block.bindings):
-            if isinstance(binding.value, relax.If):
-                found.append(binding.var)
-                work += [binding.value.true_branch, binding.value.false_branch]
-    return found
+def _with_params(func: relax.Function, params: list[tvm.ir.Var]) -> relax.Function:
+    return relax.Function(params, func.body, func.ret_ty, func.is_pure, func.attrs, func.span)
 
 
 def _convolves(func: relax.Function) -> bool:

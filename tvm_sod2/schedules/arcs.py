@@ -1,7 +1,7 @@
 """Hyperbolic functions and the inverses of these and of sine and cosine, as arithmetic.
 
-TVM has no vector form of them: LLVM gets calls that it does not know, or the vectoriser falls back to
-single elements and fails where a result is used twice. Here they are polynomials where a formula
+TVM has no vector form of them: LLVM gets calls that it does not know, or the vectoriser falls back
+to single elements and fails where a result is used twice. Here they are polynomials where a formula
 would cancel, and otherwise exp, log and sqrt, which `math` makes vector code of.
 
 Source of the polynomials: S. Moshier's Cephes library, single precision.
