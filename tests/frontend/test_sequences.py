@@ -164,6 +164,20 @@ def test_a_known_mistake_is_refused_at_import(body: str, message: str) -> None:
         from_onnx(proto)
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("seq(string[n])", "input 's' is a tensor of STRING, an element type that has no kernels"),
+        ("optional(seq(string[n]))", "input 's' is a tensor of STRING"),
+        ("seq(seq(float[n]))", "input 's' is of type sequence_type, which cannot be imported"),
+        ("map(int64, float[n])", "input 's' is of type map_type, which cannot be imported here"),
+    ],
+)
+def test_other_types_of_inputs_are_refused_by_name(kind: str, message: str) -> None:
+    with pytest.raises(ImportModelError, match=re.escape(message)):
+        from_onnx(model(f"({kind} s) => ({kind} t)", "t = Identity (s)"))
+
+
 def test_without_a_rank_nothing_is_guessed() -> None:
     body = "t = SequenceAt (s, i) u = Neg (t) y = Shape (u)"
     with pytest.raises(ImportModelError, match="rank of the tensors in its input is not known"):

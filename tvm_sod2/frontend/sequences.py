@@ -181,7 +181,10 @@ def declared(given: onnx.TypeProto) -> Element | Sequence | Optional:
     """
     kind = given.WhichOneof("value")
     if kind == "tensor_type":
-        dtype = relax_dtype(given.tensor_type.elem_type)
+        try:
+            dtype = relax_dtype(given.tensor_type.elem_type)
+        except ValueError as error:
+            raise ValueError(f"a tensor of {error}") from None
         if not given.tensor_type.HasField("shape"):
             return Element(dtype)
         dims = given.tensor_type.shape.dim
