@@ -104,10 +104,11 @@ def _non_zero(g: Growth) -> None:
 
 def _compress(g: Growth) -> None:
     value = g.pick(("float32", "int64"), range(1, 5))
-    if g.flip(0.2):
-        g.op("Compress", value, g.const(g.draw("bool", [g.integer(1, 4)])))
-        return
     axis = axis_of(g, value)
+    if g.flip(0.2):
+        length = min(4, value.smallest(axis))
+        g.op("Compress", value, g.const(g.draw("bool", [g.integer(0, length)])), axis=axis)
+        return
     keep = g.given([None if a is None else g.draw("bool", [a.shape[axis]]) for a in value.exact])
     g.op("Compress", value, keep, axis=axis)
 
