@@ -1,7 +1,6 @@
 """Runs the node tests of the onnx package through the whole pipeline and counts what passes.
 
     python scripts/node_tests.py [--symbolic] [--core] [--only REGEX] [--part I/N] [--retry]
-        [--markdown FILE]
 
 Only cases that ONNX Runtime passes count. Cases of one operator set are built together, several in
 one module, by two processes; a module that fails is halved until the case at fault is alone. Every
@@ -167,6 +166,11 @@ def _write(state: Path, verdicts: dict[str, list[str]]) -> None:
             file.write(json.dumps([name, *verdict]) + "\n")
 
 
+def default_state(mode: str) -> Path:
+    """The file of verdicts of a mode, "known" or "symbolic"."""
+    return Path(tempfile.gettempdir()) / f"tvm_sod2_node_tests_{mode}.jsonl"
+
+
 def read_state(state: Path) -> dict[str, list[str]]:
     """The verdicts so far: name -> [verdict, reason]; later lines win."""
     if not state.exists():
@@ -197,11 +201,10 @@ def summary(cases: dict[str, Case], verdicts: dict[str, list[str]]) -> str:
         kinds = Counter(verdicts[name][0] for name in known)
         bad = len(known) - kinds["passed"] - kinds["refused"]
         lines.append(f"| {title} | {kinds['passed']} | {kinds['refused']} | {bad} | {len(known)} |")
-    lines += ["", "| core case | verdict | reason |", "| --- | --- | --- |"]
+    lines += ["", "| case | verdict | reason |", "| --- | --- | --- |"]
     for name in sorted(cases):
         kind, reason = verdicts.get(name, ["passed", ""])
-        if kind != "passed" and cases[name].core:
-            reason = reason.replace("|", "\\|").replace("`", "'")
+        if kind != "passed":
             lines.append(f"| {name} | {kind} | {reason} |")
     return "\n".join(lines)
 
@@ -215,11 +218,10 @@ def main() -> int:
     parser.add_argument("--state", type=Path, help="file of verdicts; kept between runs")
     parser.add_argument("--retry", action="store_true", help="run again what did not pass")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--markdown", type=Path, help="write the table there too")
     options = parser.parse_args()
     folder = Path(tempfile.gettempdir())
     mode = "symbolic" if options.symbolic else "known"
-    state = options.state or folder / f"tvm_sod2_node_tests_{mode}.jsonl"
+    state = options.state or default_state(mode)
     start = time.perf_counter()
     first, step = map(int, options.part.split("/"))
     cases = {
@@ -242,11 +244,8 @@ def main() -> int:
         manager.start()
     for manager in managers:
         manager.join()
-    text = summary(cases, read_state(state))
-    print(text)
+    print(summary(cases, read_state(state)))
     print(f"{time.perf_counter() - start:.0f} s")
-    if options.markdown:
-        options.markdown.write_text(text + "\n")
     return 0
 
 
