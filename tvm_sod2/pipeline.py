@@ -40,6 +40,7 @@ from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.passes.widen_conv1d import widen_conv1d
+from tvm_sod2.schedules.gpu import ScheduleGpuKernels, check_gpu
 from tvm_sod2.schedules.schedule import ScheduleKernels
 from tvm_sod2.schedules.traits import Traits, host_target
 
@@ -64,7 +65,7 @@ class Phase(NamedTuple):
 
 def phases(target: Target) -> list[Phase]:
     """The way of the data for one target."""
-    traits = Traits.from_target(target)
+    on_cpu = target.kind.name == "llvm"
     return [
         Phase(
             "frontend",
@@ -87,15 +88,30 @@ def phases(target: Target) -> list[Phase]:
                 fold_affine,
                 simplify,
                 fold_norms,
-                lower_sequential,
+                *([lower_sequential] if on_cpu else []),
             ],
         ),
         Phase("outline", [OutlineControlFlow()]),
+        *(_cpu_kernels(target) if on_cpu else _gpu_kernels(target)),
+        Phase("order", [OrderForMemory()]),
+        Phase("memory and lower", [*lower_to_vm(target), emit_metadata]),
+    ]
+
+
+def _cpu_kernels(target: Target) -> list[Phase]:
+    traits = Traits.from_target(target)
+    return [
         Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes]),
         Phase("fuse", [fuse_attention(traits), integer_operands, fuse, *legalize_passes()]),
         Phase("schedules", [ScheduleKernels(traits), record_kernels]),
-        Phase("order", [OrderForMemory()]),
-        Phase("memory and lower", [*lower_to_vm(target), emit_metadata]),
+    ]
+
+
+def _gpu_kernels(target: Target) -> list[Phase]:
+    return [
+        Phase("layout", [cancel_permutes]),
+        Phase("fuse", [fuse, *legalize_passes()]),
+        Phase("schedules", [ScheduleGpuKernels(target), record_kernels]),
     ]
 
 
@@ -123,7 +139,7 @@ def build(
         mod = _bind(mod, params)
     if bounds:
         mod = with_bounds(mod, bounds)
-    chosen = _resolve(target)
+    chosen = resolve(target)
     pipeline = _pipeline(chosen, dump_dir, progress)
     return tvm.compile(mod, chosen, relax_pipeline=pipeline)
 
@@ -134,7 +150,7 @@ def sod2_pipeline() -> tvm.transform.Pass:
     @tvm.transform.module_pass(opt_level=0, name="sod2")
     def run(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         target = Target.current(allow_none=True)
-        return _pipeline(_resolve(target), None, None)(mod)
+        return _pipeline(resolve(target), None, None)(mod)
 
     return run
 
@@ -157,13 +173,18 @@ def _pipeline(
     return run
 
 
-def _resolve(target: Target | Mapping[str, Any] | None) -> Target:
+def resolve(target: Target | Mapping[str, Any] | None) -> Target:
+    """The target as `build` takes it, a GPU's with this machine as its host.
+
+    Raises BuildError for a kind that no code can be written for.
+    """
     if target is None:
         return host_target()
     chosen = target if isinstance(target, Target) else Target(dict(target))
-    if chosen.kind.name != "llvm":
-        raise BuildError(f"target kind '{chosen.kind.name}' is not supported yet; use 'llvm'")
-    return chosen
+    if chosen.kind.name == "llvm":
+        return chosen
+    check_gpu(chosen)
+    return chosen if chosen.host is not None else chosen.with_host(host_target())
 
 
 def _bind(mod: tvm.IRModule, params: Mapping[str, Any]) -> tvm.IRModule:

@@ -9,7 +9,9 @@ from typing import Any
 
 
 def target(text: str) -> dict[str, Any]:
-    """``{"kind": "llvm", "mcpu": "znver4"}`` -> the dict that TVM's Target takes."""
+    """``{"kind": "llvm", "mcpu": "znver4"}``, or its kind alone -> the dict that Target takes."""
+    if text.isidentifier():
+        return {"kind": text}
     try:
         fields = json.loads(text)
     except ValueError as error:

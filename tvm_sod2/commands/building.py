@@ -16,10 +16,10 @@ def resolve_target(fields: Mapping[str, Any] | None) -> tvm.target.Target | None
     """TVM's target of the fields given by ``--target``; None stays None, which is this machine."""
     if fields is None:
         return None
-    import tvm
+    from tvm_sod2.pipeline import resolve
 
     try:
-        return tvm.target.Target(dict(fields))
+        return resolve(fields)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[-1]
         raise Sod2Error(f"argument --target: TVM does not know this target: {first}") from error
