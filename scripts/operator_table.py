@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from tvm_sod2.frontend.converters import CONVERTERS
 from tvm_sod2.op_classes import ROWS, Dynamism
 from tvm_sod2.op_classes.onnx import ONNX_ROWS
 from tvm_sod2.op_classes.table import NO_ROW
@@ -34,6 +35,13 @@ _ONNX = """\
 An ISVDOS operator behaves as ISDOS once its shape-giving inputs are constant, or once Rank and
 Dimension Propagation has found an expression for each of their entries: the column "demoted" says
 which class it then has.
+"""
+
+_OTHER_DOMAINS = """\
+## Operators of other domains
+
+Imported as arithmetic of the operators above. Those of com.microsoft are what ONNX Runtime's
+optimiser writes into models saved at level extended; those of ai.onnx.ml work on numbers only.
 """
 
 _RELAX = """\
@@ -79,6 +87,8 @@ def page() -> str:
                     for name, row in sorted(ONNX_ROWS.items())
                 ],
             ),
+            _OTHER_DOMAINS,
+            _table(["domain", "operators"], _by_domain()),
             _RELAX,
             _table(
                 ["operator", "class", "mapping", "dims", "entries", "equal dims"],
@@ -104,6 +114,15 @@ def page() -> str:
             ),
         ]
     )
+
+
+def _by_domain() -> list[list[str]]:
+    named: dict[str, list[str]] = {}
+    for key in sorted(CONVERTERS):
+        domain, _, name = key.rpartition(".")
+        if domain:
+            named.setdefault(domain, []).append(name)
+    return [[domain, ", ".join(names)] for domain, names in named.items()]
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
