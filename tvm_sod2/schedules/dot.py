@@ -25,8 +25,14 @@ from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import Shape, Widths
 from tvm_sod2.schedules.traits import Traits
 
+EPILOGUE = 8
+"""Vector instructions that requantise a vector of sums."""
+
 WORD = 4
 """Bytes of activations that one step of the reduction takes."""
+
+# Vector instructions for each vector of sums in a step.
+_INSTRUCTIONS = {"vnni": 1, "sdot": 1, "madd": 4, "plain": 12}
 
 # Vectors that a step needs beside the sums: weights and data, in parts, and a product.
 _BESIDE = {"vnni": 3, "sdot": 3, "madd": 8, "plain": 16}
@@ -63,6 +69,10 @@ class Dot:
         shape = Shape.for_columns(columns, traits)
         rows = (traits.vector_registers - _BESIDE[self.instructions]) // 2
         return replace(shape, rows=max(1, min(shape.rows, rows)))
+
+    def work(self, steps: int) -> Any:
+        """What an element of the result costs in the unit of grain.py, with its rounding."""
+        return i64(-(-steps // WORD) * _INSTRUCTIONS[self.instructions] + EPILOGUE)
 
     def zero(self, code: Code, point: Any) -> Any:
         """The int32 that the instruction sees where an activation means 0; None if that is 0.

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.conv2d import Blocks, windows
 from tvm_sod2.schedules.dot import WORD, Dot, DotRegisters, pack_sums, pack_words, sums_of
@@ -110,7 +109,9 @@ def emit_int8_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     code = Code()
     zero = dot.zero(code, group.zero)
     every = i64(groups * panels.count)
-    with code.loop(batch * out_h * every, "t", ForKind.PARALLEL) as t, code.bank():
+    steps = kernel["H"] * kernel["W"] * inputs
+    work = batch * out_h * out_w * i64(kernel["O"]) * dot.work(steps)
+    with code.tasks(batch * out_h * every, "t", work) as t, code.bank():
         part, line = code.slot(t % every, "part"), code.slot(t // every, "line")
         group_at = code.slot(part // i64(panels.count), "group")
         panel = code.slot(part % i64(panels.count), "panel")
@@ -207,7 +208,7 @@ def emit_int8_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
 
             start = group_at * i64(channels) + panel * i64(shape.columns)
             output = Output(group, panels, panel, pixels, at, start)
-            output.write(code, versions, kernel["H"] * kernel["W"] * inputs)
+            output.write(code, versions, steps)
     params = list(group.func.params)
     params[group.position(w)] = packed
     return Kernel(

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.conv2d import Blocks, windows
 from tvm_sod2.schedules.depthwise import PIXELS
+from tvm_sod2.schedules.dot import EPILOGUE
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
@@ -63,7 +63,9 @@ def emit_int8_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
         kept = code.buffer(1, "zero", "int32")
         code.store(kept, group.zero, 0)
         zero = kept[i64(0)]
-    with code.loop(batch * i64(chunks.count) * out_h, "t", ForKind.PARALLEL) as t, code.bank():
+    # A tap widens, multiplies and adds.
+    work = batch * out_h * out_w * i64((3 * kernel["H"] * kernel["W"] + EPILOGUE) * channels)
+    with code.tasks(batch * i64(chunks.count) * out_h, "t", work) as t, code.bank():
         oh, line = code.slot(t % out_h, "oh"), code.slot(t // out_h, "line")
         chunk = code.slot(line % i64(chunks.count), "chunk")
         n = code.slot(line // i64(chunks.count), "n")

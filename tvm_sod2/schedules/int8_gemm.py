@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind
 
 from tvm_sod2.schedules.dot import WORD, Dot, DotRegisters, pack_sums, pack_words, sums_of
 from tvm_sod2.schedules.epilogue import Group
@@ -77,9 +76,11 @@ def _emit(
     zeros = [i64(0)] * (len(lead) - 1)
     linear = group.row_linear()
     code = Code()
-    blocks = EvenBlocks(code, product(lead), shape.rows)
+    m = product(lead)
+    blocks = EvenBlocks(code, m, shape.rows)
     zero = dot.zero(code, group.zero)
-    with code.loop(blocks.count * i64(panels.count), "t", ForKind.PARALLEL) as t, code.bank():
+    work = m * i64(n) * dot.work(k)
+    with code.tasks(blocks.count * i64(panels.count), "t", work) as t, code.bank():
         first, rows = blocks.locate(t // i64(panels.count))
         panel = code.slot(t % i64(panels.count), "panel")
 
