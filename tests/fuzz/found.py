@@ -168,6 +168,28 @@ FOUND = [
         {"x": [[0, 0], [0, -1, 3]]},
     ),
     Found(
+        "dim_written_in_another_way_behind_a_convolution",
+        "ConvertLayout infers types anew, and one of a result changed: an internal error",
+        """(float[m,2,2,m] x, float[m,1,2,k] other) => (float[a,b,c,d] y)
+        <float[1,2,5,2] w = {1, 2, 1, 0, -1, 1, 2, 3, 1, 1, 0, -2, 1, 1, 1, 2, 0, 1, -1, 1},
+         int64[2] start = {1, 0}, int64[2] end = {11, 2}, int64[2] axes = {3, 2},
+         int64[2] step = {1, 2}> {
+            c = Conv<pads = [2, 1, 2, 1]>(x, w)  s = Sigmoid(c)
+            p = Mul(s, other)  y = Slice(p, start, end, axes, step)
+        }""",
+        [{"m": 3, "k": 4}, {"m": 15, "k": 16}, {"m": 15, "k": 1}],
+    ),
+    Found(
+        "arc_used_twice_and_behind_a_convolution",
+        "a function without a vector form failed in LLVM, and where its result is used twice",
+        """(float[n,m] x, float[n,1,h,w] i) => (float[n,m] y, float[n,2,h,w] z)
+        <float[2,1,1,1] k = {0.5, -1}, float limit = {0.9}> {
+            t = Tanh(x)  u = Mul(t, limit)  a = Atanh(u)  y = LeakyRelu(a)
+            c = Conv(i, k)  z = Sinh(c)
+        }""",
+        [{"n": 2, "m": 17, "h": 3, "w": 5}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

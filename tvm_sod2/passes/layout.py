@@ -7,6 +7,7 @@ and resize with symbolic sizes; kernels.md has the measurements that chose dense
 from __future__ import annotations
 
 import tvm
+import tvm_ffi
 from tvm import relax
 
 from tvm_sod2.memory.symbols import all_symbols, input_symbols
@@ -33,10 +34,11 @@ def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
     """TVM's ConvertLayout on the functions that convolve.
 
     It renews the symbols that a match_cast binds, but not in the types of all who read them: an If's
-    result is lost then, or a result of the function refused. So they pose as dims of a parameter.
+    result is lost then. So they pose as dims of a parameter. And it infers types anew, which may
+    write a dim in another way, but must not change the type of what leaves a block: casts keep it.
     """
     convolving = {
-        gvar: _with_parameter(func)
+        gvar: _with_parameter(_WithCasts().visit_expr(func))
         for gvar, func in mod.functions_items()
         if isinstance(func, relax.Function) and _convolves(func)
     }
@@ -44,8 +46,38 @@ def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
     result = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
     for gvar in convolving:
         func = converted[gvar]
-        result.update_func(gvar, _with_params(func, list(func.params)[1:]))
+        func = _with_params(func, list(func.params)[1:])
+        result.update_func(gvar, _WithoutCasts().visit_expr(func))
     return result
+
+
+@relax.expr_functor.mutator
+class _WithCasts(relax.PyExprMutator):
+    """What leaves a dataflow block is bound by a match_cast to the type that it has."""
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        leaves = not isinstance(binding.var, relax.DataflowVar)
+        if not leaves or not self.builder_.current_block_is_dataflow() or not _has_dims(binding.var):
+            super().visit_var_binding_(binding)
+            return
+        value = self.builder_.emit(self.visit_expr(binding.value))
+        self.builder_.emit_normalized(relax.MatchCast(binding.var, value, binding.var.ty))
+
+
+@relax.expr_functor.mutator
+class _WithoutCasts(relax.PyExprMutator):
+    """No match_cast to the type that a value has."""
+
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        value = self.visit_expr(binding.value)
+        if tvm_ffi.structural_equal(value.ty, binding.ty):
+            self.builder_.emit_normalized(relax.VarBinding(binding.var, value))
+        else:
+            super().visit_match_cast_(binding)
+
+
+def _has_dims(var: tvm.ir.Var) -> bool:
+    return isinstance(var.ty, relax.TensorType) and var.ty.shape is not None
 
 
 def _with_parameter(func: relax.Function) -> relax.Function:
