@@ -33,9 +33,10 @@ def layout_passes() -> list[tvm.transform.Pass]:
 def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """TVM's ConvertLayout on the functions that convolve.
 
-    It renews the symbols that a match_cast binds, but not in the types of all who read them: an If's
-    result is lost then. So they pose as dims of a parameter. And it infers types anew, which may
-    write a dim in another way, but must not change the type of what leaves a block: casts keep it.
+    It renews the symbols that a match_cast binds, but not in the types of all who read them: the
+    result of an If is lost then. So they pose as dims of a parameter. And it infers types anew,
+    which may write a dim in another way, but must not change the type of what leaves a block: casts
+    keep it.
     """
     convolving = {
         gvar: _with_parameter(_WithCasts().visit_expr(func))
@@ -56,12 +57,12 @@ class _WithCasts(relax.PyExprMutator):
     """What leaves a dataflow block is bound by a match_cast to the type that it has."""
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
-        leaves = not isinstance(binding.var, relax.DataflowVar)
-        if not leaves or not self.builder_.current_block_is_dataflow() or not _has_dims(binding.var):
+        var, inside = binding.var, self.builder_.current_block_is_dataflow()
+        if not inside or isinstance(var, relax.DataflowVar) or not _has_dims(var):
             super().visit_var_binding_(binding)
             return
         value = self.builder_.emit(self.visit_expr(binding.value))
-        self.builder_.emit_normalized(relax.MatchCast(binding.var, value, binding.var.ty))
+        self.builder_.emit_normalized(relax.MatchCast(var, value, var.ty))
 
 
 @relax.expr_functor.mutator
