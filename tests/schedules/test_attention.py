@@ -124,6 +124,23 @@ def test_attention(name: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=f"{q.shape}")
 
 
+def test_rows_masked_with_the_lowest_number_see_all_keys_alike() -> None:
+    """As exporters mask: no score reaches minus infinity, and what is masked whole is a mean."""
+    run = compiled(CASES["keys last"])["main"]
+    rng = np.random.default_rng(0)
+    rows, keys = 21, 150
+    q, k, v = (
+        rng.normal(size=size).astype("float32")
+        for size in ((1, 1, rows, 16), (1, 1, 16, keys), (1, 1, keys, 48))
+    )
+    mask = np.where(rng.random((rows, keys)) < 0.5, np.finfo("float32").min, 0).astype("float32")
+    mask[4] = np.finfo("float32").min
+    found = run(*map(tvm.runtime.tensor, (q, k, v, mask))).numpy()
+    np.testing.assert_allclose(found[0, 0, 4], v[0, 0].mean(0), rtol=1e-4, atol=1e-5)
+    expected = reference(q, k.swapaxes(-1, -2), v, mask)
+    np.testing.assert_allclose(np.delete(found, 4, 2), np.delete(expected, 4, 2), 1e-4, 1e-5)
+
+
 def test_a_score_that_is_no_number_spoils_only_its_row() -> None:
     run = compiled(CASES["as wide as a panel"])["main"]
     q, k, v = (np.ones((1, 1, n, 64), "float32") for n in (20, 140, 140))

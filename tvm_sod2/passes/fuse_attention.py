@@ -203,7 +203,8 @@ class _Matcher:
             int(softmax.attrs.axis) % weights.ty.ndim == weights.ty.ndim - 1
             and all(isinstance(dim, tirx.IntImm) and dim.value > 0 for dim in (depth, width))
             and equal(k.ty.shape.values[-2], depth)
-            and broadcasts(weights.ty, [*batch, rows, v.ty.shape.values[-2]])
+            and weights.ty.ndim == product.ty.ndim
+            and all(map(equal, weights.ty.shape.values, [*batch, rows, v.ty.shape.values[-2]]))
         )
         if emptied is not None and not broadcasts(emptied.ty, [*batch, rows, _ONE]):
             return None

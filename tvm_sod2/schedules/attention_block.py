@@ -10,6 +10,7 @@ from tvm import tirx
 
 from tvm_sod2.schedules.attention_scratch import CHUNK, FEW, Scratch
 from tvm_sod2.schedules.attention_spec import Attention
+from tvm_sod2.schedules.exp2 import exp2_of_negative
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import Widths, pieces
@@ -17,14 +18,6 @@ from tvm_sod2.schedules.transpose import transpose
 
 _LOWEST = -3.4028234663852886e38
 _LOG2_E = 1.4426950408889634
-# 2**x is a polynomial on [-1/2, 1/2], fitted here to 1e-7 relative, and a shift of the exponent.
-_POWER = (
-    1.3264726640128336e-3,
-    9.671512732490405e-3,
-    5.5507337450493674e-2,
-    2.4022242083352502e-1,
-    6.931469775980288e-1,
-)
 
 
 class Block:
@@ -48,6 +41,9 @@ class Block:
         self.lines = [(sum(vectors[:v]), width) for v, width in enumerate(vectors)]
         along = attention.k.contiguous(len(batch) + 1)
         self.dots = self.breadth <= FEW and along
+        # Without steps the scores are exponents of two from the start; a mask of the lowest
+        # number would overflow on the way to one.
+        self.exponents = not attention.steps
 
     def write(self) -> None:
         code, attention = self.code, self.attention
@@ -75,12 +71,9 @@ class Block:
             self._finish()
 
     def _begin(self) -> None:
-        """Pack the queries; a lane beyond the rows repeats the last one.
-
-        Scores are kept as exponents of two.
-        """
+        """Pack the queries; a lane beyond the rows repeats the last one."""
         code, attention = self.code, self.attention
-        scale = f32(attention.scale * (1.0 if attention.steps else _LOG2_E))
+        scale = f32(attention.scale * (_LOG2_E if self.exponents else 1.0))
         squares = 0
         if not self.dots and attention.q.contiguous(len(self.batch) + 1):
             squares = attention.depth // self.vectors[0]
@@ -126,14 +119,23 @@ class Block:
 
     def _dot(self, j: Any, r: Any) -> None:
         """The score of one key and one row, along the columns."""
-        sums: dict[int, Any] = {}
-        for at, width in pieces(self.attention.depth, self.layout.lanes):
-            key = self.attention.k.at([*self.batch, self.start + j, i64(at)], width)
-            term = self._get(self._query_at(r, i64(at)), width) * key
-            sums[width] = sums[width] + term if width in sums else term
+        lanes = self.layout.lanes
+        whole, rest = divmod(self.attention.depth, lanes)
+
+        def term(at: Any, width: int) -> Any:
+            key = self.attention.k.at([*self.batch, self.start + j, at], width)
+            return self._get(self._query_at(r, at), width) * key
+
         value: Any = f32(0.0)
-        for width, vector in sums.items():
-            value = value + self._across(vector, width)
+        if whole:
+            total = self.code.register(lanes, "dot")
+            self.code.store(total, splat(f32(0.0), lanes), ramp(0, lanes))
+            with self.code.loop(whole, "vector") as vector:
+                sum_ = total[ramp(0, lanes)] + term(vector * i64(lanes), lanes)
+                self.code.store(total, sum_, ramp(0, lanes))
+            value = self._across(total[ramp(0, lanes)], lanes)
+        for at, width in pieces(rest, lanes):
+            value = value + self._across(term(i64(whole * lanes + at), width), width)
         self._put(value, self._score_at(j, r))
 
     def _across(self, vector: Any, width: int) -> Any:
@@ -164,7 +166,7 @@ class Block:
                         value = self._get(place)
                         for step in self.attention.steps:
                             value = step(value, index)
-                        self._put(value * f32(_LOG2_E), place)
+                        self._put(value, place)
                     code.store(top, tirx.max(top[lane], self._get(place)), lane)
         for top, total, (at, width) in zip(tops, sums, self.lines, strict=True):
             with code.vector(width) as lane:
@@ -187,20 +189,9 @@ class Block:
                 code.store(self.total, self.total[place] * self.factor[place] + total[lane], place)
 
     def _power(self, x: Any, width: int, lane: Any) -> Any:
-        """2**x for x <= 0, NaN for NaN; zero where the result would be denormal."""
-        code = self.code
-        given, shifted, rest = (code.register(width, name) for name in ("given", "shifted", "rest"))
-        code.store(given, x, lane)
-        # Adding 1.5 * 2**23 rounds to an integer, which the low bits of the mantissa then hold.
-        code.store(shifted, given[lane] + f32(12582912.0), lane)
-        code.store(rest, given[lane] - (shifted[lane] - f32(12582912.0)), lane)
-        value: Any = f32(_POWER[0])
-        for factor in (*_POWER[1:], 1.0):
-            value = value * rest[lane] + f32(factor)
-        exponent = tirx.reinterpret("int32", shifted[lane]) << tirx.const(23, "int32")
-        bits = tirx.reinterpret("int32", value) + exponent
-        tiny = given[lane] < f32(-125.0)
-        return tirx.Select(tiny, f32(0.0), tirx.reinterpret("float32", bits))
+        """The power of a difference x <= 0 of scores."""
+        x = x if self.exponents else x * f32(_LOG2_E)
+        return exp2_of_negative(self.code, x, width, lane)
 
     def _products(self, column: Any, vectors: Widths, keys: Any, first: Any, count: int) -> None:
         """Add what the chunk's first keys give to some rows and columns of the result."""
