@@ -190,6 +190,19 @@ FOUND = [
         [{"n": 2, "m": 17, "h": 3, "w": 5}],
     ),
     Found(
+        "reshape_behind_a_slice_at_run_time",
+        "the length of a slice between two run-time ends was not known to be a length",
+        """(int64[2] start, float[m,m,m,m] x) => (float[a,b,c,d] y)
+        <int64[2] end = {7, 7}, int64[2] axes = {-1, 1}, int64[1] zero = {0}, int64[1] two = {2}> {
+            s = Slice(x, start, end, axes)
+            dims = Shape(s)  n = Gather(dims, two)
+            wanted = Concat<axis = 0>(zero, zero, n, zero)
+            y = Reshape(s, wanted)
+        }""",
+        [{"m": 6}, {"m": 8}, {"m": 3}],
+        {"start": [[-8, 5], [-8, 5], [1, -2]]},
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

@@ -97,12 +97,14 @@ def _at_run_time(
     begin = clamped(starts, 0)
     span = c.emit(R.maximum(c.emit(R.subtract(clamped(ends, -1), begin)), zero))
     strides = [abs(step) for step in steps]
-    end = c.emit(R.add(begin, span))
-    # Begins and ends, not lengths: the kernel of a slice takes each as one plain symbol.
-    symbols = c.symbols_of(c.emit(R.concat([begin, end], 0)), 2 * count, f"{c.hint}_range")
+    # Begins and lengths: a length is a dim, of which everybody knows that it is not negative.
+    symbols = c.symbols_of(c.emit(R.concat([begin, span], 0)), 2 * count, f"{c.hint}_range")
     for axis, step in zip(axes, steps, strict=True):
         x = c.emit(R.flip(x, axis)) if step < 0 else x
-    ranges = list(zip(symbols[:count], symbols[count:], strict=True))
+    ranges = [
+        (low, simplify(low + length))
+        for low, length in zip(symbols[:count], symbols[count:], strict=True)
+    ]
     return _strided(c, x, axes, ranges, strides)
 
 
