@@ -65,6 +65,18 @@ CASES = {
         [[(5, 7), (7, 11), shape] for shape in ((5, 11), (1, 11), (5, 1), (1, 1))],
         [[(5, 7), (7, 11), (4, 11)]],
     ),
+    "einsum": Case(
+        """(float[a,b,c] x, float[d,e,f] y) => (float[g,h,k] z) {
+            z = Einsum<equation = "bij,bjk->bik">(x, y)
+        }""",
+        [
+            [(2, 3, 5), (2, 5, 7)],
+            [(2, 3, 5), (1, 5, 7)],
+            [(1, 3, 5), (2, 5, 1)],
+            [(1, 1, 1), (1, 1, 1)],
+        ],
+        [[(2, 3, 5), (3, 5, 7)], [(2, 3, 5), (2, 4, 7)]],
+    ),
     "slopes": Case(
         "(float[a,b,c] x, float[d,e] y) => (float[a,b,c] z) { z = PRelu(x, y) }",
         [[(2, 3, 5), shape] for shape in ((3, 5), (1, 5), (3, 1), (1, 1))],

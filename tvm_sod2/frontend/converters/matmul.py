@@ -6,12 +6,14 @@ import string
 from typing import Any
 
 import numpy as np
+from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
-from tvm_sod2.frontend.dims import broadcast_dims
+from tvm_sod2.frontend.converters.shape import stretched
+from tvm_sod2.frontend.dims import broadcast_dims, expr, is_same
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -116,7 +118,38 @@ def _einsum(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         letters = equation.replace(",", "")
         result = "".join(sorted(x for x in set(letters) if letters.count(x) == 1))
         equation = f"{equation}->{result}"
-    return R.einsum(tuple(inputs), equation)
+    terms = equation.partition("->")[0].split(",")
+    return R.einsum(tuple(_of_common_dims(c, inputs, terms)), equation)
+
+
+def _of_common_dims(c: Context, inputs: Inputs, terms: list[str]) -> Inputs:
+    """The operands with those axes stretched whose label may be 1 here and more elsewhere."""
+    shapes = [c.dims(x) for x in inputs]
+    columns: dict[str, list[Dim]] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for label, dim in zip(term, shape, strict=True):
+            columns.setdefault(label, []).append(dim)
+    common = {label: _common_dim(c, column) for label, column in columns.items()}
+    targets = [[common[label] for label in term] for term in terms]
+    return [
+        x if all(map(is_same, shape, target)) else c.emit(stretched(c, x, target))
+        for x, shape, target in zip(inputs, shapes, targets, strict=True)
+    ]
+
+
+def _common_dim(c: Context, column: list[Dim]) -> Dim:
+    """What the dims broadcast to; a symbol for the one that is not 1, where only the run tells."""
+    try:
+        known = broadcast_dims(column)
+    except ValueError as error:
+        raise c.error(f"dims of one label differ: {error}") from None
+    if known is not None:
+        return known
+    dims = [c.emit(R.shape_to_tensor(relax.ShapeExpr([expr(dim)]))) for dim in column]
+    whole = dims[0]
+    for dim in dims[1:]:
+        whole = c.emit(R.where(c.emit(R.equal(whole, c.ints(1))), dim, whole))
+    return c.symbols_of(whole, 1)[0]
 
 
 CONVERTERS: dict[str, Converter] = {"Einsum": _einsum, "Gemm": _gemm, "MatMul": _matmul}

@@ -205,7 +205,7 @@ def _expand(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     # Each side may hold the 1 that the other one stretches.
     is_one = c.emit(R.equal(target, c.ints(1)))
     target = c.emit(R.where(is_one, c.shape_tensor(x), target))
-    return _stretched(c, x, c.symbols_of(target, size))
+    return stretched(c, x, c.symbols_of(target, size))
 
 
 def _expand_known(c: Context, x: Expr, wanted: list[int]) -> Expr:
@@ -213,12 +213,12 @@ def _expand_known(c: Context, x: Expr, wanted: list[int]) -> Expr:
     for own, other in zip(dims, wanted, strict=True):
         if isinstance(own, int) and 1 not in (own, other) and own != other:
             raise c.error(f"shape {dims} cannot be expanded to {wanted}")
-    return _stretched(
+    return stretched(
         c, x, [own if other == 1 else other for own, other in zip(dims, wanted, strict=True)]
     )
 
 
-def _stretched(c: Context, x: Expr, dims: list[Dim]) -> Expr:
+def stretched(c: Context, x: Expr, dims: list[Dim]) -> Expr:
     """Emit ``x`` stretched to ``dims``, each of which is 1 or the same in ``x``."""
     own = c.dims(x)
     target = [a if isinstance(a, int) and a != 1 else b for a, b in zip(own, dims, strict=True)]
