@@ -25,3 +25,12 @@ def test_numbers_put_for_nan() -> None:
         "{ a = Equal(x, x) b = Not(a) z = Where(b, y, x) c = IsNaN(x) u = Where(c, y, x) }"
     )
     check(model, [{"x": X, "y": Y}])
+
+
+def test_bounds_let_nan_pass() -> None:
+    model = parsed(
+        "(float[n] x, float[n] y) => (float[n] a, float[n] b, float[n] d, float[n] e)"
+        " <float low = {-1.0}, float high = {2.0}> { a = Relu(x) b = Clip(x, low, high)"
+        " d = Max(x, y) e = Min(x, y) }"
+    )
+    check(model, [{"x": X, "y": Y}, {"x": X[:3], "y": Y[:3]}])

@@ -15,7 +15,7 @@ from tvm import relax, te, tirx
 
 from tvm_sod2.schedules.arcs import ARCS
 from tvm_sod2.schedules.by_index import gather_elements, scatter
-from tvm_sod2.schedules.negation import logical_not
+from tvm_sod2.schedules.nan import logical_not
 from tvm_sod2.schedules.stretch import broadcast_to
 
 Legalizer = Callable[[relax.BlockBuilder, Any], Any]

@@ -19,6 +19,8 @@ from tvm import tirx
 from tvm.ir import Call, Expr, Op
 from tvm.tirx import FloatImm, IntImm, PrimFunc, Var
 
+from tvm_sod2.schedules.nan import PASS_NAN
+
 __all__ = ["MAX_ULP", "erf", "exp", "log", "power", "sigmoid", "tanh", "vectorise_math"]
 
 # Largest error in units in the last place of the float32 result; the absolute error of erf, tanh
@@ -185,8 +187,7 @@ def nearbyint(x: Expr) -> Expr:
     lets = _Lets()
     x = lets(x)
     size = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
-    whole = lets(size + _f(8388608.0))
-    rounded = _with_sign(whole - _f(8388608.0), x)
+    rounded = _with_sign(lets(size + _f(8388608.0)) - _f(8388608.0), x)
     return lets.close(tirx.Select(size < _f(8388608.0), rounded, x))
 
 
@@ -194,10 +195,10 @@ def vectorise_math(func: PrimFunc) -> PrimFunc:
     """Replace float32 calls of exp, log, erf, tanh, sigmoid, rounding and constant powers.
 
     Before: ``B[i] = T.exp(A[i])``. After: ``B[i] = T.Let(...)`` of adds and multiplications.
-    Functions of 16-bit floats are computed in float32, which is faster, more exact, and for some
-    the only way LLVM can compile them. Calls of float64 stay as they are.
+    Functions of 16-bit floats are computed in float32: faster, more exact, for some LLVM's only
+    way. Calls of float64 stay. Bounds by numbers let NaN pass.
     """
-    return tvm_ffi.structural_map(func, [(Call, _replace)])
+    return tvm_ffi.structural_map(func, [(Call, _replace), *PASS_NAN])
 
 
 def _replace(call: Call) -> Expr:
@@ -207,8 +208,7 @@ def _replace(call: Call) -> Expr:
     builder = _BUILDERS.get(call.op.name)
     if dtype in ("float16", "bfloat16") and (builder is not None or call.op.name in _WIDENED):
         wide = [tirx.Cast("float32", arg) for arg in call.args]
-        replaced = _replace(tirx.call_intrin("float32", call.op.name, *wide))
-        return tirx.Cast(dtype, replaced)
+        return tirx.Cast(dtype, _replace(tirx.call_intrin("float32", call.op.name, *wide)))
     if dtype != "float32" or builder is None:
         return call
     replaced = builder(*call.args)
@@ -285,7 +285,7 @@ def _with_sign(magnitude: Expr, x: Expr) -> Expr:
 
 
 def _at_most(bound: float, x: Expr) -> Expr:
-    """min(bound, x) that lets a NaN pass: TVM takes x where `bound < x` is false."""
+    """min(bound, x) that lets a NaN pass, as nan.py says."""
     return tirx.Min(_f(bound), x)
 
 

@@ -43,6 +43,18 @@ def _variadic(op: Callable[[Expr, Expr], Expr]) -> Converter:
     return lambda c, inputs, attrs: reduce(lambda a, b: c.broadcast(op, a, b), inputs)
 
 
+def _extreme(op: Callable[[Expr, Expr], Expr]) -> Converter:
+    """The larger or smaller one, NaN where one of them is. Relax's operators take b if a is NaN."""
+
+    def pair(c: Context, a: Expr, b: Expr) -> Expr:
+        chosen = c.broadcast(op, a, b)
+        if not c.is_float(a) or c.constant(a) is not None or c.constant(b) is not None:
+            return chosen
+        return c.broadcast(R.where, c.emit(R.isnan(a)), a, chosen)
+
+    return lambda c, inputs, attrs: reduce(lambda a, b: pair(c, a, b), inputs)
+
+
 def _mean(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     total = reduce(lambda a, b: c.broadcast(R.add, a, b), inputs)
     return R.divide(total, c.scalar(len(inputs), total))
@@ -139,9 +151,9 @@ CONVERTERS: dict[str, Converter] = {
     "IsInf": _isinf,
     "IsNaN": unary(R.isnan),
     "Log": unary(R.log),
-    "Max": _variadic(R.maximum),
+    "Max": _extreme(R.maximum),
     "Mean": _mean,
-    "Min": _variadic(R.minimum),
+    "Min": _extreme(R.minimum),
     "Mod": _mod,
     "Mul": binary(R.multiply),
     "Neg": _neg,

@@ -1,10 +1,11 @@
-"""Negation of conditions over floats that may be NaN, of which every comparison is false."""
+"""Comparisons and bounds of floats that may be NaN, of which every comparison is false."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tvm import relax, te, tirx
+from tvm.ir import TensorLoad
 
 
 def logical_not(bb: relax.BlockBuilder, call: Any) -> Any:
@@ -26,3 +27,21 @@ def logical_not(bb: relax.BlockBuilder, call: Any) -> Any:
         return te.compute(x.shape, element, name="logical_not")
 
     return bb.call_te(negated, call.args[0], primfunc_name_hint="logical_not")
+
+
+def _bound_first(bounded: Any) -> Any:
+    """max(x, 0.0) -> max(0.0, x), which is x where that is NaN: TVM takes b of max(a, b) unless
+    a > b."""
+    x, bound = bounded.a, bounded.b
+    return type(bounded)(bound, x) if _is_one_number(bound) and not _is_one_number(x) else bounded
+
+
+def _is_one_number(value: Any) -> bool:
+    """Whether it is a number, or is loaded from where one lies alone."""
+    if isinstance(value, TensorLoad):
+        return all(isinstance(index, tirx.IntImm) for index in value.indices)
+    return isinstance(value, tirx.FloatImm)
+
+
+PASS_NAN = [(tirx.Max, _bound_first), (tirx.Min, _bound_first)]
+"""For `structural_map`: bounds by numbers let a NaN pass, as relu(NaN) is NaN."""
