@@ -203,6 +203,15 @@ FOUND = [
         {"start": [[-8, 5], [-8, 5], [1, -2]]},
     ),
     Found(
+        "negative_pads_at_run_time",
+        "a run-time pad below 0 became a dim below 0: the process crashed",
+        """(float[2,m] x, int64[4] pads) => (float[a,b] y, float[c,d] z) <float one = {1}> {
+            y = Pad(x, pads, one)  z = Pad<mode = "edge">(x, pads)
+        }""",
+        [{"m": 9}, {"m": 1}, {"m": 3}],
+        {"pads": [[-1, 1, 0, 3], [0, 0, -1, 2], [1, -2, 0, 0]]},
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

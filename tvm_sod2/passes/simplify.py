@@ -4,6 +4,7 @@ power(x, 2)      ->  multiply(x, x)
 divide(x, const) ->  multiply(x, 1 / const), unless it is rounded to integers, where halves count
 x * 1, x + 0     ->  x
 clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
+strided_slice(x) ->  x where every entry is taken, in order
 const of shape (1,) in an elementwise operator  ->  const of shape (), an immediate in kernels
 const of shape (C, 1, 1) beside a rank-4 tensor ->  (1, C, 1, 1), which layouts can follow
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 
 from tvm_sod2.op_classes import Mapping, row
@@ -152,6 +154,13 @@ def _number(bound: tvm.ir.Expr) -> float:
     return float(bound.value)
 
 
+def _whole(call: relax.Call) -> tvm.ir.Expr | None:
+    """A slice as long as its operand, step by step, is its operand."""
+    steps = call.args[4] if len(call.args) > 4 else []
+    same = tvm_ffi.structural_equal(call.ty, call.args[0].ty) and call.ty.shape is not None
+    return call.args[0] if same and all(int(step) == 1 for step in steps) else None
+
+
 def _neutral(value: float, sides: tuple[int, ...]) -> _Rule:
     """The operand that is left when the other one, on one of `sides`, is the neutral element."""
 
@@ -172,4 +181,5 @@ _RULES: dict[str, _Rule] = {
     "relax.multiply": _neutral(1.0, (0, 1)),
     "relax.add": _neutral(0.0, (0, 1)),
     "relax.subtract": _neutral(0.0, (1,)),
+    "relax.strided_slice": _whole,
 }

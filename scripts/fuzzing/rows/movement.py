@@ -88,6 +88,9 @@ def _pad(g: Growth) -> None:
         g.integer(low, 3 if mode == "constant" else high) if g.flip() else 0
         for _ in range(2 * value.rank)
     ]
+    cuts = [-min(a, 0) - min(b, 0) for a, b in zip(pads, pads[value.rank :], strict=False)]
+    if any(cut > size for cut, size in zip(cuts, map(min, value.dims), strict=True)):
+        raise RejectedError  # ONNX does not say what is left of less than nothing.
     rest = [g.const(1, value.dtype)] if mode == "constant" and g.flip() else []
     g.op("Pad", value, vector(g, pads), *rest, mode=mode)
 

@@ -12,7 +12,7 @@ from tvm.relax import op as R
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.converters.axes import spread
-from tvm_sod2.frontend.dims import expr
+from tvm_sod2.frontend.dims import expr, simplify
 
 Attrs = dict[str, Any]
 Inputs = list[Any]
@@ -67,6 +67,21 @@ def _cropped(c: Context, x: Expr, before: list[Dim], after: list[Dim]) -> Expr:
     return c.emit(R.strided_slice(x, cut, begins, ends, [1] * len(cut), assume_inbound=True))
 
 
+def _cropped_at_run_time(
+    c: Context, x: Expr, pads: Expr, axes: list[int]
+) -> tuple[Expr, list[Dim]]:
+    """Emit what negative pads leave of ``x``, and return the pads that add to it."""
+    count, pads = len(axes), c.astype(pads, "int64")
+    added = c.emit(R.maximum(pads, c.ints(0)))
+    cut = c.emit(R.maximum(c.emit(R.negative(pads)), c.ints(0)))
+    both = c.emit(R.concat([added, cut], 0))
+    symbols = c.symbols_of(both, 4 * count, f"{c.hint}_pads")
+    first, last = symbols[2 * count : 3 * count], symbols[3 * count :]
+    ends = [simplify(c.dims(x)[axis] - end) for axis, end in zip(axes, last, strict=True)]
+    left = R.strided_slice(x, axes, first, ends, [1] * count, assume_inbound=True)
+    return c.emit(left), symbols[: 2 * count]
+
+
 def _source_index(c: Context, mode: str, x: Expr, axis: int, before: Dim, after: Dim) -> Expr:
     """Return for each position of the padded axis the position in ``x`` that it repeats."""
     size = c.dims(x)[axis]
@@ -106,11 +121,14 @@ def _pad(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     given = inputs[3] if len(inputs) > 3 else None
     axes = list(range(rank))
     if given is not None and c.constant(given) is None:
-        pads = c.symbols_of(_spread_pads(c, inputs[1], given, rank), 2 * rank, f"{c.hint}_pads")
+        x, pads = _cropped_at_run_time(c, x, _spread_pads(c, inputs[1], given, rank), axes)
     elif len(inputs) > 1:
         if given is not None:
             axes = [c.axis(int(axis), rank) for axis in c.require_constant(given, "axes")]
-        pads = c.symbols_of(inputs[1], 2 * len(axes), f"{c.hint}_pads")
+        if c.constant(inputs[1]) is None:
+            x, pads = _cropped_at_run_time(c, x, inputs[1], axes)
+        else:
+            pads = [int(pad) for pad in c.require_constant(inputs[1], "pads")]
     else:
         pads = attrs["pads" if c.opset > 1 else "paddings"]
     if len(pads) != 2 * len(axes):
