@@ -87,8 +87,8 @@ def _watch(hands: list[_Hand], outcomes: Outcomes, count: int) -> None:
     try:
         from rich.progress import Progress
     except ImportError:
-        for hand in hands:
-            hand.join()
+        while any(hand.is_alive() for hand in hands):
+            time.sleep(0.5)
         return
     with Progress() as progress:
         task = progress.add_task("graphs", total=count)
@@ -137,7 +137,10 @@ def main() -> int:
     hands = [_Hand(seeds, outcomes, options) for _ in range(options.jobs)]
     for hand in hands:
         hand.start()
-    _watch(hands, outcomes, options.count)
+    try:
+        _watch(hands, outcomes, options.count)
+    except KeyboardInterrupt:
+        print("interrupted; so far:")
     print(summary(outcomes))
     print(f"{time.perf_counter() - start:.0f} s")
     bad = any(outcome.verdict.kind not in (RIGHT, PEER) for outcome in outcomes.values())
