@@ -12,7 +12,7 @@ from tvm_ffi import structural_walk
 from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.fork import CHUNKS, ForkAboveGrain
 from tvm_sod2.schedules.grain import FORK, GRAIN
-from tvm_sod2.schedules.kernel import Code, i64
+from tvm_sod2.schedules.kernel import Code, f32, i64
 from tvm_sod2.schedules.traits import host_target
 
 
@@ -82,6 +82,26 @@ def test_a_task_may_have_buffers_that_are_too_large_for_the_stack(work_per_task:
     out = tvm.runtime.tensor(np.zeros(70, "float32"))
     library["last"](out)
     np.testing.assert_array_equal(out.numpy(), np.arange(70) + size - 1)
+
+
+def test_tasks_may_hold_copies_of_a_let() -> None:
+    n = tirx.Var("n", "int64")
+    x, y = (tirx.decl_buffer([n], "float32", name) for name in "xy")
+    twice = tirx.Var("twice", "float32")
+
+    def doubled(value: object) -> object:
+        return tirx.Let(twice, value + value, twice * twice)
+
+    code = Code()
+    with code.tasks(n, "t", n) as t:
+        code.store(y, doubled(x[t]) + doubled(x[t] + f32(1.0)), t)
+    func = tirx.PrimFunc([x, y], code.body()).with_attr({"global_symbol": "lets"})
+    mod = tvm.IRModule({"lets": func.with_attr("tirx.noalias", True)})
+    (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]
+    data = np.arange(5, dtype="float32")
+    out = tvm.runtime.tensor(np.zeros(5, "float32"))
+    library["lets"](tvm.runtime.tensor(data), out)
+    np.testing.assert_array_equal(out.numpy(), 4 * data**2 + 4 * (data + 1) ** 2)
 
 
 @pytest.mark.parametrize("work_per_task", [1, GRAIN])

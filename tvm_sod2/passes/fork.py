@@ -41,6 +41,8 @@ class ForkAboveGrain:
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         outliner = _Outliner(self.target)
+        # The split refuses a variable that two lets bind, as they do where inlining copied one.
+        mod = tirx.transform.ConvertSSA()(mod)
         for gvar, func in mod.functions.items():
             mod[gvar] = structural_map(func, [(tirx.AttrStmt, outliner.mark)], order="post")
         mod = tirx.transform.SplitHostDevice()(mod)
