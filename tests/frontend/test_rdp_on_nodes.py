@@ -13,6 +13,7 @@ from scripts.rdp_oracle import Tally, bind, compare, survey
 from tvm_sod2 import analyze, from_onnx
 from tvm_sod2.errors import ImportModelError
 
+
 def _tally(case: NodeCase) -> Tally | None:
     """What RDP got wrong on one case, None where the case cannot be imported."""
     try:
@@ -30,10 +31,15 @@ def _tally(case: NodeCase) -> Tally | None:
     return tally
 
 
+def _random(case: NodeCase) -> bool:
+    """Whether the case expects a random mask, which a run refuses."""
+    return case.name.startswith("test_training_dropout") and "zero_ratio" not in case.name
+
+
 @pytest.mark.parametrize("dims", ["known", "symbolic"])
 def test_dims_and_entries_of_node_tests(dims: str) -> None:
     cases = stock_cases() if dims == "known" else map(symbolic, stock_cases())
-    tallies = [tally for case in cases if (tally := _tally(case))]
+    tallies = [tally for case in cases if not _random(case) and (tally := _tally(case))]
     wrong = {t.model: t.mismatches for t in tallies if t.mismatches}
     assert not wrong
     assert len(tallies) > 750
