@@ -253,3 +253,30 @@ def test_dynamic_quantisation(tmp_path: Path, network: str, weights: str) -> Non
     feeds = [{"x": f32(rng.normal(size=shape))} for shape in shapes]
     for ours, theirs in run_both(onnx.load(tmp_path / "bytes.onnx"), feeds):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [f32(0.02), f32(rng.uniform(0.01, 0.02, 33))])
+def test_weights_quantised_in_the_graph(scale: np.ndarray) -> None:
+    """Weights and a scalar that come as floats with QuantizeLinear behind them."""
+    graph = """g (uint8[m,70] x) => (uint8[m,33] y) {
+        a = DequantizeLinear(x, sx, z)
+        q = QuantizeLinear<axis=1>(w, sw, zw)
+        b = DequantizeLinear<axis=1>(q, sw, zw)
+        c = MatMul(a, b)
+        r = QuantizeLinear(half, sx, z)
+        s = DequantizeLinear(r, sx, z)
+        d = Mul(c, s)
+        y = QuantizeLinear(d, sy, z)
+    }"""
+    weights = {
+        "w": f32(rng.uniform(-1, 1, (70, 33))),
+        "sw": scale,
+        "zw": np.zeros(scale.shape, "int8"),
+        "half": f32(0.5),
+        "sx": f32(0.02),
+        "sy": f32(0.07),
+        "z": POINT["uint8"],
+    }
+    feeds = [{"x": integers(0, 256, m, 70, dtype="uint8")} for m in (1, 13)]
+    for ours, theirs in run_both(model(graph, **weights), feeds):
+        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1

@@ -121,6 +121,19 @@ def _transpose(arrays: Arrays, attrs: dict[str, Any], opset: int) -> np.ndarray:
     return arrays[0].transpose(attrs.get("perm"))
 
 
+def _quantize(arrays: Arrays, attrs: dict[str, Any], opset: int) -> np.ndarray | None:
+    """Weights that a quantiser left in floats: as bytes, their products run on integers."""
+    x, scale, *zero = arrays
+    if not zero or zero[0].dtype.kind not in "iu" or attrs.get("block_size"):
+        return None
+    axis = attrs.get("axis", 1) % max(x.ndim, 1)
+    shape = [-1 if i == axis else 1 for i in range(x.ndim)] if scale.size > 1 else []
+    factor, point = (p.reshape(shape).astype(np.float32) for p in (scale, zero[0]))
+    steps = np.rint(x.astype(np.float32) / factor) + point
+    limits = np.iinfo(zero[0].dtype)
+    return np.clip(steps, limits.min, limits.max).astype(zero[0].dtype)
+
+
 _FOLDERS: dict[str, Folder] = {
     "Add": _binary(np.add),
     "And": _binary(np.logical_and),
@@ -145,6 +158,7 @@ _FOLDERS: dict[str, Folder] = {
     "Not": _unary(np.logical_not),
     "Or": _binary(np.logical_or),
     "Pow": _binary(lambda a, b: np.power(a, b).astype(a.dtype) if a.dtype.kind == "f" else None),
+    "QuantizeLinear": _quantize,
     "Range": lambda arrays, attrs, opset: np.arange(*(array.item() for array in arrays)).astype(
         arrays[0].dtype
     ),

@@ -17,11 +17,16 @@ from tvm import relax, tirx
 
 from tvm_sod2.passes.mutate import map_functions
 
-_Fold = Callable[..., np.ndarray]
+_Fold = Callable[..., "np.ndarray | None"]
 
 
 def _dims(call: relax.Call) -> list[int]:
     return [int(d) for d in call.ty.shape.values]
+
+
+def _quotient(_call: relax.Call, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    with np.errstate(all="ignore"):
+        return x / y if x.dtype.kind == "f" else None
 
 
 _FOLDS: dict[str, _Fold] = {
@@ -35,6 +40,10 @@ _FOLDS: dict[str, _Fold] = {
     "relax.add": lambda _call, x, y: x + y,
     "relax.subtract": lambda _call, x, y: x - y,
     "relax.multiply": lambda _call, x, y: x * y,
+    "relax.divide": _quotient,
+    "relax.maximum": lambda _call, x, y: np.maximum(x, y),
+    "relax.minimum": lambda _call, x, y: np.minimum(x, y),
+    "relax.round": lambda _call, x: np.rint(x).astype(x.dtype),
     "relax.sqrt": lambda _call, x: np.sqrt(x),
     "relax.negative": lambda _call, x: -x,
 }
@@ -100,5 +109,9 @@ class _Folder(relax.PyExprMutator):
         typed = self.builder_.normalize(value)
         if not _fits(typed.ty):
             return None
-        result = np.ascontiguousarray(fold(typed, *arrays))
-        return relax.const(result, str(typed.ty.dtype))
+        result = fold(typed, *arrays)
+        if result is None:
+            return None
+        # ascontiguousarray turns a scalar into a vector.
+        whole = np.ascontiguousarray(result).reshape(np.shape(result))
+        return relax.const(whole, str(typed.ty.dtype))

@@ -172,6 +172,8 @@ class _GroupFunction:
 
     def _argument(self, call: relax.Call, expr: tvm.ir.Expr) -> tvm.ir.Expr:
         immediate = _is_scalar(expr) and _bytes(expr) in self.common
+        # Legalisation of an operator on nothing but constants has no place for them.
+        immediate &= not all(isinstance(other, tvm.ir.GenericConst) for other in call.args)
         if immediate and call.op.name in _TAKES_IMMEDIATES:
             return expr
         return self._inside(expr)
