@@ -5,8 +5,8 @@
 Graphs of one quantised operator, with symbolic dims and constant weights, built as any model is:
 MatMulInteger and QLinearMatMul at 1 to 384 rows, QLinearConv at sizes of mobile networks. Cases are
 those whose name contains PATTERN. Both sides run in turn; figures are medians. Convolutions have
-channels last at both ends, which both sides compute in. A result that is not equal to ONNX Runtime's
-ends the run.
+channels last at both ends, which both sides compute in. A result that is not equal to ONNX
+Runtime's ends the run.
 """
 
 from __future__ import annotations
