@@ -212,6 +212,14 @@ FOUND = [
         {"pads": [[-1, 1, 0, 3], [0, 0, -1, 2], [1, -2, 0, 0]]},
     ),
     Found(
+        "constants_that_give_the_rank",
+        "two constants became scalars, each because the other one had the result's rank",
+        """(int64[1] x) => (int64[1,1,1] y) <int64[1,1,1] w = {3}, bool[1,1,1] k = {1}> {
+            y = Where(k, x, w)
+        }""",
+        [{}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

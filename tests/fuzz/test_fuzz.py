@@ -8,7 +8,7 @@ from scripts.fuzzing.judge import RIGHT, Verdict
 from scripts.fuzzing.random_graph import random_case
 from scripts.fuzzing.workers import Worker
 
-FIRST, COUNT, JOBS = 100_000, 40, 2
+FIRST, COUNT, JOBS = 100_032, 40, 2
 
 
 def _judged(seeds: range) -> dict[int, Verdict]:

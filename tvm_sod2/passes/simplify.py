@@ -89,10 +89,11 @@ def _with_plain_constants(call: relax.Call) -> relax.Call:
     """Constants of an elementwise operator as scalars, or with the result's rank."""
     if row(call.op.name).mapping is not Mapping.ONE_TO_ONE or len(call.args) < 2:
         return call
-    args = []
+    args: list[tvm.ir.Expr] = []
     for position, argument in enumerate(call.args):
         data = constant_array(argument)
-        others = [a for i, a in enumerate(call.args) if i != position]
+        # As they are by now: two constants must not each leave the rank to the other.
+        others = [*args, *call.args[position + 1 :]]
         if data is not None:
             argument = _plain_constant(data, others, call.ty.ndim)
         args.append(argument)
