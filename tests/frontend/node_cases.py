@@ -55,7 +55,7 @@ _NOT_FOR_STOCK = {
         sequence_parts,
     )
     for operator in family.CONVERTERS
-} | {"CumProd", "CumSum"}
+} | {"CumProd", "CumSum", "Dropout"}
 
 
 @dataclass
