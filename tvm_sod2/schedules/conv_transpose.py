@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
+from tvm_sod2.schedules.convolution import read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, ramp
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output, Tile
 from tvm_sod2.schedules.panels import (
@@ -32,19 +33,18 @@ from tvm_sod2.schedules.traits import Traits
 
 def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
     """Ungrouped, unpadded, undilated, kernel size equal to stride, constant weights."""
-    attrs = group.attrs
-    x, w = group.inputs
-    if not group.packable(w):
-        return Refusal("the weights cannot be packed")
-    if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
-        return Refusal("grouped, or not channels-last")
-    dims = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
-    kernel = [dims["H"], dims["W"]]
-    plain = all(int(p) == 0 for p in (*attrs["padding"], *attrs["output_padding"]))
-    if kernel != [int(s) for s in attrs["strides"]] or not plain or 0 in dims.values():
+    conv = read_convolution(group)
+    if isinstance(conv, Refusal):
+        return conv
+    if conv.groups != 1:
+        return Refusal("grouped")
+    padding = (*group.attrs["padding"], *group.attrs["output_padding"])
+    meets = any(window.size != window.stride for window in conv.windows)
+    if meets or any(int(p) != 0 for p in padding) or conv.empty:
         return Refusal("the kernel is not the stride, or there is padding")
-    if any(int(d) != 1 for d in attrs["dilation"]):
+    if any(window.dilation != 1 for window in conv.windows):
         return Refusal("dilated")
+    dims, kernel = conv.sizes, [window.size for window in conv.windows]
     lanes = traits.lanes("float32")
     taps = kernel[0] * kernel[1]
     together = taps * dims["O"] <= lanes
@@ -54,9 +54,9 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
     passes = 1 if together else taps
     count = passes * panels.count
     packed = tirx.decl_buffer(
-        [i64(count), i64(dims["I"]), i64(shape.columns)], "float32", f"{w.name}_packed"
+        [i64(count), i64(dims["I"]), i64(shape.columns)], "float32", f"{conv.weights.name}_packed"
     )
-    batch, height, width = list(x.shape)[:3]
+    batch, height, width = conv.batch, conv.vertical.extent, conv.horizontal.extent
     blocks = (width + i64(shape.rows - 1)) // i64(shape.rows)
     code = Code()
     work = batch * height * width * i64(dims["I"] * taps * dims["O"])
@@ -76,7 +76,7 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
                     registers = Registers(code, count, vectors)
                     registers.run(
                         dims["I"],
-                        lambda r, i: x[n, h, first + i64(r), i],
+                        lambda r, i: conv.data[n, h, first + i64(r), i],
                         lambda offset, size, i: packed[part, i, ramp(offset, size)],
                     )
                     done(registers)
@@ -95,12 +95,12 @@ def emit_conv2d_transpose(group: Group, traits: Traits) -> Kernel | Refusal:
             else:
                 output = Output(group, panels, panel, rows, at, panel * i64(shape.columns))
                 output.write(code, versions, dims["I"])
-    params = list(group.func.params)
-    params[group.position(w)] = packed
-    return Kernel(
-        lowered(group.func, params, code.body()),
+    return group.emitted(
+        code,
         f"transposed conv {kernel[0]}x{kernel[1]} {shape.rows}x{shape.columns}",
-        {group.position(w): partial(_pack, attrs["kernel_layout"], shape.columns, together)},
+        conv.weights,
+        packed,
+        partial(_pack, conv.layout, shape.columns, together),
     )
 
 

@@ -8,98 +8,107 @@ that lie inside the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from tvm import tirx
 
-from tvm_sod2.schedules.conv2d import Blocks, windows
+from tvm_sod2.schedules.convolution import Convolution, read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered, ramp
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, ramp
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
-from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows
+from tvm_sod2.schedules.panels import Panels, Shape, Widths
+from tvm_sod2.schedules.strips import Strip, strips
 from tvm_sod2.schedules.traits import Traits
 
-PIXELS = 4
+# Rows of a tile.
+_PIXELS = 4
+
+# A tile's registers over so many taps of a kernel row from a first one on.
+Begin = Callable[[Strip, Any, int, Widths, Any, Any], Registers]
+
+# Adds the tap (kh, kw) of a strip's windows, its channels from the third argument on.
+Tap = Callable[[Registers, Strip, Any, Any, Any], None]
+
+
+def read_depthwise(group: Group) -> Convolution | Refusal:
+    """A convolution with one filter for each channel."""
+    conv = read_convolution(group)
+    if isinstance(conv, Refusal):
+        return conv
+    if conv.sizes["I"] != 1 or conv.groups != conv.sizes["O"] or conv.empty:
+        return Refusal("not one filter for each channel")
+    return conv
+
+
+def chunks_of(channels: int, lanes: int) -> Panels:
+    """The channels cut into chunks of up to two vectors."""
+    return Panels(channels, Shape(_PIXELS, 2 if channels > lanes else 1, lanes))
+
+
+def write_depthwise(
+    code: Code, group: Group, conv: Convolution, chunks: Panels, work: Any, begin: Begin, tap: Tap
+) -> None:
+    """The loops over rows, chunks, strips and taps; `work` is what all of it costs."""
+    lines, count = conv.vertical.out, i64(chunks.count)
+    height, width = conv.sizes["H"], conv.sizes["W"]
+    with code.tasks(conv.batch * count * lines, "t", work) as t, code.bank():
+        oh, line = code.slot(t % lines, "oh"), code.slot(t // lines, "line")
+        chunk, n = code.slot(line % count, "chunk"), code.slot(line // count, "n")
+        channel = code.slot(chunk * i64(chunks.shape.columns), "channel")
+        with strips(code, conv, n, oh, chunks.shape.rows) as strip:
+
+            def interior(rows: int, vectors: Widths) -> Registers:
+                registers = begin(strip, channel, rows, vectors, i64(0), i64(width))
+                with strip.each_kernel_row() as kh:
+                    for kw in range(width):
+                        tap(registers, strip, channel, kh, i64(kw))
+                return registers
+
+            def border(vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
+                registers = begin(strip, channel, 1, vectors, kw_first, kw_count)
+                with strip.each_kernel_row() as kh, code.loop(kw_count, "kw") as kw:
+                    tap(registers, strip, channel, kh, kw_first + kw)
+                return registers
+
+            output = Output(group, chunks, chunk, strip.pixels, strip.at, channel)
+            output.write(code, strip.versions(interior, border), height * width, exact=True)
 
 
 def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
     """One filter for each channel; any size, stride, padding and dilation."""
-    attrs = group.attrs
-    x, w = group.inputs
-    if not group.packable(w):
-        return Refusal("the weights cannot be packed")
-    if attrs["data_layout"] != "NHWC":
-        return Refusal("not channels-last")
-    kernel = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
-    channels = kernel["O"]
-    if kernel["I"] != 1 or attrs["groups"] != channels or 0 in kernel.values():
-        return Refusal("not one filter for each channel")
-    vertical, horizontal = windows(group, kernel)
-    lanes = traits.lanes("float32")
-    shape = Shape(PIXELS, 2 if channels > lanes else 1, lanes)
-    chunks = Panels(channels, shape)
-    taps = [i64(kernel["H"]), i64(kernel["W"]), i64(channels)]
-    packed = tirx.decl_buffer(taps, "float32", f"{w.name}_packed")
-    height, width = x.shape[1], x.shape[2]
-    batch, out_h, out_w = list(group.output.shape)[:3]
+    conv = read_depthwise(group)
+    if isinstance(conv, Refusal):
+        return conv
+    height, width, channels = (conv.sizes[letter] for letter in "HWO")
+    chunks = chunks_of(channels, traits.lanes("float32"))
+    taps = [i64(height), i64(width), i64(channels)]
+    packed = tirx.decl_buffer(taps, "float32", f"{conv.weights.name}_packed")
     code = Code()
-    work = batch * out_h * out_w * i64(kernel["H"] * kernel["W"] * channels)
-    with code.tasks(batch * i64(chunks.count) * out_h, "t", work) as t, code.bank():
-        oh, line = code.slot(t % out_h, "oh"), code.slot(t // out_h, "line")
-        chunk = code.slot(line % i64(chunks.count), "chunk")
-        n = code.slot(line // i64(chunks.count), "n")
-        channel = code.slot(chunk * i64(shape.columns), "channel")
-        top = code.slot(vertical.start(oh), "top")
-        kh_first, kh_count = vertical.taps(code, top, height, "kh")
-        low, high = horizontal.interior(code, width, out_w, "ow")
-        blocks = Blocks(code, low, high, out_w, shape.rows)
-        with code.loop(blocks.count, "block") as block:
-            first, pixels, inside = blocks.locate(block)
-            left = code.slot(horizontal.start(first), "left")
 
-            def tap(registers: Registers, kh: Any, kw: Any) -> None:
-                ih = top + kh * i64(vertical.dilation)
-                iw = left + kw * i64(horizontal.dilation)
-                registers.multiply(
-                    lambda r, offset, size: x[
-                        n, ih, iw + i64(r * horizontal.stride), ramp(channel + i64(offset), size)
-                    ],
-                    lambda offset, size: packed[kh, kw, ramp(channel + i64(offset), size)],
-                )
+    def begin(_strip: Strip, _channel: Any, rows: int, vectors: Widths, *_taps: Any) -> Registers:
+        return Registers(code, rows, vectors, chains=1)
 
-            def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
-                def fill(count: int) -> None:
-                    registers = Registers(code, count, vectors, chains=1)
-                    with code.loop(kh_count, "kh") as kh:
-                        for kw in range(kernel["W"]):
-                            tap(registers, kh_first + kh, i64(kw))
-                    done(registers)
+    def tap(registers: Registers, strip: Strip, channel: Any, kh: Any, kw: Any) -> None:
+        def channels_at(offset: int, size: int) -> Any:
+            return ramp(channel + i64(offset), size)
 
-                def fill_border() -> None:
-                    kw_first, kw_count = horizontal.taps(code, left, width, "kw")
-                    registers = Registers(code, 1, vectors, chains=1)
-                    with code.loop(kh_count, "kh") as kh, code.loop(kw_count, "kw") as kw:
-                        tap(registers, kh_first + kh, kw_first + kw)
-                    done(registers)
+        registers.multiply(
+            lambda r, *part: conv.data[(*strip.under(kh, kw, r), channels_at(*part))],
+            lambda *part: packed[kh, kw, channels_at(*part)],
+        )
 
-                interior = partial(by_rows, code, pixels, shape.rows, fill)
-                code.branch([(inside, interior), (None, fill_border)])
-
-            def at(r: Any) -> Sequence[Any]:
-                return n, oh, first + r
-
-            output = Output(group, chunks, chunk, pixels, at, channel)
-            output.write(code, versions, kernel["H"] * kernel["W"], exact=True)
-    params = list(group.func.params)
-    params[group.position(w)] = packed
-    return Kernel(
-        lowered(group.func, params, code.body()),
-        f"depthwise {kernel['H']}x{kernel['W']} {shape.rows}x{shape.columns}",
-        {group.position(w): partial(_pack, attrs["kernel_layout"])},
+    work = conv.pixels * i64(height * width * channels)
+    write_depthwise(code, group, conv, chunks, work, begin, tap)
+    return group.emitted(
+        code,
+        f"depthwise {height}x{width} {chunks.shape.rows}x{chunks.shape.columns}",
+        conv.weights,
+        packed,
+        partial(_pack, conv.layout),
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from tvm_sod2.schedules.kernel import Code, i64, ramp, splat
+from tvm_sod2.schedules.kernel import Code, Refusal, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import Shape, Widths
 from tvm_sod2.schedules.traits import Traits
@@ -179,6 +179,32 @@ class DotRegisters(Registers):
     def accumulate(self, total: Any, data: Any, weight: Any) -> Any:
         """One step of a vector's sum: int32 words times int8 weights."""
         return self.dot.accumulate(total, data, weight, _lanes(total))
+
+    def run_bytes(
+        self,
+        length: int,
+        data: Callable[[int, Any, int], Any],
+        weight: Callable[[int, int, Any], Any],
+    ) -> None:
+        """`run` over the words of `length` bytes, the last of which may be short.
+
+        data: the word at (row, number), of so many bytes; weight: as in `run`, by number.
+        """
+        words, rest = divmod(length, WORD)
+        self.run(words, lambda r, i: data(r, i, WORD), weight)
+        if rest:
+            last = i64(words)
+            self.multiply(
+                lambda r, _offset, width: splat(data(r, last, rest), width),
+                lambda offset, width: weight(offset, width, last),
+            )
+
+
+def unsuited(data: Any, weights: Any, *allowed: str) -> Refusal | None:
+    """Why operands are not bytes times weights of the `allowed` types, None if they are."""
+    if str(data.dtype) in ("int8", "uint8") and str(weights.dtype) in allowed:
+        return None
+    return Refusal(f"operands of {data.dtype} and {weights.dtype}")
 
 
 def pack_words(matrix: np.ndarray, columns: int) -> np.ndarray:

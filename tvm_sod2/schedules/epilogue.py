@@ -10,7 +10,7 @@ import tvm_ffi
 from tvm import ir, s_tir, sym, tirx
 from tvm.ir.expr import TensorLoad
 
-from tvm_sod2.schedules.kernel import Refusal, i64
+from tvm_sod2.schedules.kernel import Code, Kernel, Pack, Refusal, i64, lowered
 from tvm_sod2.schedules.rounding import INTRINSIC
 
 ANCHOR = "sod2.anchor"
@@ -57,6 +57,13 @@ class Group:
         readers = [*self.inputs, *(load.source for load in loads(self.value))]
         alone = sum(reader.same_as(buffer) for reader in readers) == 1
         return alone and self.position(buffer) in self.constants
+
+    def emitted(self, code: Code, name: str, buffer: Any, packed: Any, pack: Pack) -> Kernel:
+        """The kernel `code`, which reads `packed` in place of the parameter `buffer`."""
+        at = self.position(buffer)
+        params = list(self.func.params)
+        params[at] = packed
+        return Kernel(lowered(self.func, params, code.body()), name, {at: pack})
 
     def row_linear(self) -> bool:
         """Whether leading dims may be run through as one.

@@ -1,0 +1,121 @@
+"""Where the tiles of a direct convolution lie: strips of neighbouring pixels in an output row.
+
+Kernel rows outside the image are skipped by clipping the range of the kernel-row loop; pixels whose
+window crosses the left or right border are computed one by one over the taps that lie inside. What
+is skipped is exactly what zero padding would add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+
+from tvm_sod2.schedules.convolution import Convolution
+from tvm_sod2.schedules.kernel import Code, EvenBlocks, i64
+from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.output import Versions
+from tvm_sod2.schedules.panels import Widths, by_rows
+
+# Sums of some interior pixels; of one border pixel from a tap on over a number of taps.
+Interior = Callable[[int, Widths], Registers]
+Border = Callable[[Widths, Any, Any], Registers]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Output pixels side by side, either all interior or one at the border.
+
+    Attributes:
+        n, line: image and output row.
+        first, pixels: the first output pixel, and how many there are, at most `most`.
+        inside: whether they are interior.
+        top, left: input position of the first pixel's tap 0; may be negative.
+        kernel_rows: the first kernel row inside the image, and how many follow.
+    """
+
+    code: Code
+    conv: Convolution
+    n: Any
+    line: Any
+    first: Any
+    pixels: Any
+    inside: Any
+    most: int
+    top: Any
+    left: Any
+    kernel_rows: tuple[Any, Any]
+
+    @contextmanager
+    def each_kernel_row(self) -> Iterator[Any]:
+        """A loop over the kernel rows inside the image; yields the row."""
+        first, count = self.kernel_rows
+        with self.code.loop(count, "kh") as kh:
+            yield first + kh
+
+    def under(self, kh: Any, kw: Any, r: int) -> tuple[Any, Any, Any]:
+        """Index, less the channel, of the input pixel under a tap of the r-th pixel's window."""
+        down, across = self.conv.windows
+        line = self.top + kh * i64(down.dilation)
+        pixel = self.left + kw * i64(across.dilation) + i64(r * across.stride)
+        return (self.n, *self.conv.place(line, pixel))
+
+    def at(self, r: Any) -> tuple[Any, Any, Any]:
+        """Output index, less the channel, of the r-th pixel."""
+        return (self.n, *self.conv.place(self.line, self.first + r))
+
+    def versions(self, interior: Interior, border: Border) -> Versions:
+        """All versions of the strip: by its number of pixels, and one for a border pixel."""
+        code = self.code
+
+        def write(vectors: Widths, done: Callable[[Registers], None]) -> None:
+            def fill(count: int) -> None:
+                done(interior(count, vectors))
+
+            def fill_border() -> None:
+                taps = self.conv.horizontal.taps(code, self.left, "kw")
+                done(border(vectors, *taps))
+
+            inner = partial(by_rows, code, self.pixels, self.most, fill)
+            code.branch([(self.inside, inner), (None, fill_border)])
+
+        return write
+
+
+@contextmanager
+def strips(code: Code, conv: Convolution, n: Any, line: Any, most: int) -> Iterator[Strip]:
+    """A loop over the strips of an output row, from left to right, of at most `most` pixels."""
+    down, across = conv.windows
+    top = code.slot(down.start(line), "top")
+    kernel_rows = down.taps(code, top, "kh")
+    blocks = _Blocks(code, *across.interior(code, "ow"), across.out, most)
+    with code.loop(blocks.count, "block") as block:
+        first, pixels, inside = blocks.locate(block)
+        left = code.slot(across.start(first), "left")
+        yield Strip(code, conv, n, line, first, pixels, inside, most, top, left, kernel_rows)
+
+
+class _Blocks:
+    """An output row of `out` pixels cut into single border pixels and blocks of interior ones.
+
+    Interior pixels are those in [low, high); blocks are numbered from left to right.
+    """
+
+    def __init__(self, code: Code, low: Any, high: Any, out: Any, most: int) -> None:
+        self.code, self.low, self.high = code, low, high
+        self.interior = EvenBlocks(code, high - low, most)
+        self.count = code.slot(low + self.interior.count + out - high, "blocks")
+
+    def locate(self, block: Any) -> tuple[Any, Any, Any]:
+        """First pixel, number of pixels and whether they are interior."""
+        code, inside = self.code, self.interior.count
+        inner = code.slot(block - self.low, "inner")
+        start, size = self.interior.locate(inner)
+        interior = tirx.all(inner >= i64(0), inner < inside)
+        edge = tirx.Select(inner < i64(0), block, self.high + inner - inside)
+        first = code.slot(tirx.Select(interior, self.low + start, edge), "pixel")
+        return first, code.slot(tirx.Select(interior, size, i64(1)), "pixels"), interior
