@@ -8,6 +8,7 @@ each anchor is one annotated block, so that an emitter finds everything in it (`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -38,10 +39,6 @@ def _ints(values: Sequence[Any]) -> list[int]:
 
 def _shape_known(call: Any) -> bool:
     return all(getattr(e.ty, "shape", None) is not None for e in (call, *call.args))
-
-
-def _all_float(call: Any) -> bool:
-    return _one_dtype(call) == FLOAT
 
 
 def _one_dtype(call: Any) -> str | None:
@@ -83,35 +80,82 @@ def _guarded(conditions: list[Any], value: Any) -> Any:
     return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, str(value.ty.dtype)))
 
 
-def _conv2d(bb: relax.BlockBuilder, call: Any) -> Any:
-    """relax.nn.conv2d in any plain layout, grouped, dilated and padded, as one block."""
+@dataclass(frozen=True)
+class _Convolution:
+    """The parameters of a convolution or of a transposed one; pairs are vertical, horizontal.
+
+    Attributes:
+        padding: top, left, bottom, right.
+    """
+
+    data: _Layout
+    kernel: _Layout
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    groups: int
+
+    def axes(self, weights: dict[str, Any], inputs: Any) -> list[tirx.IterVar]:
+        """The reduction: rows and columns of the kernel, and `inputs` channels."""
+        return [
+            te.reduce_axis((0, extent), name=name)
+            for name, extent in (("kh", weights["H"]), ("kw", weights["W"]), ("ic", inputs))
+        ]
+
+    def annotations(self, anchor: str) -> dict[str, Any]:
+        return {
+            "sod2.anchor": anchor,
+            "sod2.strides": list(self.strides),
+            "sod2.padding": list(self.padding),
+            "sod2.dilation": list(self.dilation),
+            "sod2.groups": self.groups,
+            "sod2.data_layout": self.data.letters,
+            "sod2.kernel_layout": self.kernel.letters,
+        }
+
+
+def _convolution(call: Any) -> _Convolution | None:
+    """The parameters of a call with known shapes and plain layouts, else None."""
     attrs = call.attrs
     if (
         not _shape_known(call)
-        or _one_dtype(call) not in _PREFIX
         or attrs.out_layout != attrs.data_layout
         or sorted(attrs.data_layout) != sorted("NHWC")
         or sorted(attrs.kernel_layout) != sorted("OHWI")
     ):
-        return stock_legalization(bb, call)
-    data, kernel = _Layout(attrs.data_layout), _Layout(attrs.kernel_layout)
-    (sh, sw), (dh, dw) = _ints(attrs.strides), _ints(attrs.dilation)
+        return None
     top, left, bottom, right = _ints(attrs.padding)
-    groups = int(attrs.groups)
+    (down, across), (dh, dw) = _ints(attrs.strides), _ints(attrs.dilation)
+    return _Convolution(
+        _Layout(attrs.data_layout),
+        _Layout(attrs.kernel_layout),
+        (down, across),
+        (dh, dw),
+        (top, left, bottom, right),
+        int(attrs.groups),
+    )
+
+
+def _conv2d(bb: relax.BlockBuilder, call: Any) -> Any:
+    """relax.nn.conv2d in any plain layout, grouped, dilated and padded, as one block."""
+    conv, dtype = _convolution(call), _one_dtype(call)
+    if conv is None or dtype not in _PREFIX:
+        return stock_legalization(bb, call)
+    data, kernel = conv.data, conv.kernel
+    (sh, sw), (dh, dw) = conv.strides, conv.dilation
+    top, left, bottom, right = conv.padding
+    annotations = conv.annotations(_PREFIX[dtype] + "conv2d")
 
     def conv2d(x: te.Tensor, w: te.Tensor) -> te.Tensor:
         xd, wd = data.dims(x), kernel.dims(w)
-        out = list(call.ty.shape)
-        per_group = tvm.sym.Analyzer().simplify(wd["O"] // groups)
-        kh = te.reduce_axis((0, wd["H"]), name="kh")
-        kw = te.reduce_axis((0, wd["W"]), name="kw")
-        ic = te.reduce_axis((0, wd["I"]), name="ic")
+        per_group = tvm.sym.Analyzer().simplify(wd["O"] // conv.groups)
+        kh, kw, ic = conv.axes(wd, wd["I"])
 
         def compute(*index: Any) -> Any:
             at = dict(zip(data.letters, index, strict=True))
             ih = at["H"] * sh + kh * dh - top
             iw = at["W"] * sw + kw * dw - left
-            channel = ic if groups == 1 else at["C"] // per_group * wd["I"] + ic
+            channel = ic if conv.groups == 1 else at["C"] // per_group * wd["I"] + ic
             inside = _inside(
                 [(ih, xd["H"], top > 0, bottom > 0), (iw, xd["W"], left > 0, right > 0)]
             )
@@ -119,76 +163,41 @@ def _conv2d(bb: relax.BlockBuilder, call: Any) -> Any:
             weight = w(*kernel.index(O=at["C"], H=kh, W=kw, I=ic))
             return te.sum(value * weight, axis=[kh, kw, ic])
 
-        return te.compute(
-            out,
-            compute,
-            name="conv2d",
-            attrs={
-                "sod2.anchor": _PREFIX[str(call.ty.dtype)] + "conv2d",
-                "sod2.strides": [sh, sw],
-                "sod2.padding": [top, left, bottom, right],
-                "sod2.dilation": [dh, dw],
-                "sod2.groups": groups,
-                "sod2.data_layout": attrs.data_layout,
-                "sod2.kernel_layout": attrs.kernel_layout,
-            },
-        )
+        return te.compute(list(call.ty.shape), compute, name="conv2d", attrs=annotations)
 
     return bb.call_te(conv2d, *call.args, primfunc_name_hint="conv2d")
 
 
 def _conv2d_transpose(bb: relax.BlockBuilder, call: Any) -> Any:
     """relax.nn.conv2d_transpose as a gather: each output pixel sums the taps that reach it."""
-    attrs = call.attrs
-    if (
-        not _shape_known(call)
-        or not _all_float(call)
-        or attrs.out_layout != attrs.data_layout
-        or sorted(attrs.data_layout) != sorted("NHWC")
-        or sorted(attrs.kernel_layout) != sorted("OHWI")
-    ):
+    conv = _convolution(call)
+    if conv is None or _one_dtype(call) != FLOAT:
         return stock_legalization(bb, call)
-    data, kernel = _Layout(attrs.data_layout), _Layout(attrs.kernel_layout)
-    (sh, sw), (dh, dw) = _ints(attrs.strides), _ints(attrs.dilation)
-    top, left, bottom, right = _ints(attrs.padding)
-    groups = int(attrs.groups)
+    data, kernel = conv.data, conv.kernel
+    (sh, sw), (dh, dw) = conv.strides, conv.dilation
+    top, left, *_ = conv.padding
+    annotations = conv.annotations("conv2d_transpose")
+    annotations["sod2.output_padding"] = _ints(call.attrs.output_padding)
 
     def conv2d_transpose(x: te.Tensor, w: te.Tensor) -> te.Tensor:
         xd, wd = data.dims(x), kernel.dims(w)
-        out = list(call.ty.shape)
-        inputs = tvm.sym.Analyzer().simplify(wd["I"] // groups)
-        kh = te.reduce_axis((0, wd["H"]), name="kh")
-        kw = te.reduce_axis((0, wd["W"]), name="kw")
-        ic = te.reduce_axis((0, inputs), name="ic")
+        inputs = tvm.sym.Analyzer().simplify(wd["I"] // conv.groups)
+        kh, kw, ic = conv.axes(wd, inputs)
 
         def compute(*index: Any) -> Any:
             at = dict(zip(data.letters, index, strict=True))
             y, z = at["H"] + top - kh * dh, at["W"] + left - kw * dw
             ih, iw = tirx.floordiv(y, sh), tirx.floordiv(z, sw)
             group = at["C"] // wd["O"]
-            channel = ic if groups == 1 else group * inputs + ic
+            channel = ic if conv.groups == 1 else group * inputs + ic
             conditions = _inside([(ih, xd["H"], True, True), (iw, xd["W"], True, True)])
             conditions += [tirx.floormod(v, s) == 0 for v, s in ((y, sh), (z, sw)) if s > 1]
             value = _guarded(conditions, x(*data.index(N=at["N"], H=ih, W=iw, C=channel)))
-            o = at["C"] if groups == 1 else at["C"] - group * wd["O"]
+            o = at["C"] if conv.groups == 1 else at["C"] - group * wd["O"]
             weight = w(*kernel.index(O=o, H=kh, W=kw, I=channel))
             return te.sum(value * weight, axis=[kh, kw, ic])
 
-        return te.compute(
-            out,
-            compute,
-            name="conv2d_transpose",
-            attrs={
-                "sod2.anchor": "conv2d_transpose",
-                "sod2.strides": [sh, sw],
-                "sod2.output_padding": _ints(attrs.output_padding),
-                "sod2.padding": [top, left, bottom, right],
-                "sod2.dilation": [dh, dw],
-                "sod2.groups": groups,
-                "sod2.data_layout": attrs.data_layout,
-                "sod2.kernel_layout": attrs.kernel_layout,
-            },
-        )
+        return te.compute(list(call.ty.shape), compute, name="conv2d_transpose", attrs=annotations)
 
     return bb.call_te(conv2d_transpose, *call.args, primfunc_name_hint="conv2d_transpose")
 
