@@ -2,8 +2,8 @@
 
 :func:`record_signature` notes names and dims as an attribute of ``main``; it runs when a module
 arrives, while ONNX's names can still be traced, and again once RDP has found the outputs' dims.
-:func:`emit_metadata` runs before the lowering to the VM and turns the note into a Relax function
-``sod2_metadata`` that returns it as a string, so that a plain TVM runtime can ask the library.
+:func:`emit_metadata` runs last and turns the note into a Relax function ``sod2_metadata`` that
+returns it as a string, so that a plain TVM runtime can ask the library.
 What :func:`record_kernels` notes of the kernels comes out of ``sod2_kernels`` in the same way.
 """
 

@@ -29,7 +29,7 @@ Lowering = Callable[[relax.BlockBuilder, Any], Expr]
 
 @tvm.transform.module_pass(opt_level=0, name="LowerSequential")
 def lower_sequential(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-    """Replace every operator in the table whose operands have symbolic dims."""
+    """Replace every operator in the table whose operand has a known shape, symbolic or not."""
     return rewrite_functions(mod, _Rewriter(mod))
 
 
