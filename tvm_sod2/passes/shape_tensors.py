@@ -14,17 +14,15 @@ from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm_ffi import structural_map
 
+from tvm_sod2.passes.mutate import rewrite_functions
+
 
 @tvm.transform.module_pass(opt_level=0, name="LowerShapeToTensor")
 class LowerShapeToTensor:
     """Replace every `R.shape_to_tensor`; where only the rank is known, the dims are matched."""
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-        rewriter = _Rewriter(mod)
-        for gvar, func in mod.functions.items():
-            if isinstance(func, relax.Function):
-                rewriter.builder_.update_func(gvar, rewriter.visit_expr(func))
-        return rewriter.builder_.get()
+        return rewrite_functions(mod, _Rewriter(mod))
 
 
 @mutator
