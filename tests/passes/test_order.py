@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import sys
-from pathlib import Path
 
 import pytest
 import tvm
@@ -14,9 +12,7 @@ from tvm.script import ir as I
 from tvm.script import relax as R
 from tvm.script import tirx as T
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "memory"))
-from random_nets import random_net
-
+from tests.memory.random_nets import random_net
 from tvm_sod2.memory.dataflow import Dataflow
 from tvm_sod2.memory.sequence import best_order, peaks
 from tvm_sod2.passes.order import OrderForMemory
