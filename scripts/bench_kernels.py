@@ -116,7 +116,7 @@ def layers(path: Path, shape: tuple[int, ...]) -> Counter:
     """The convolutions of a network at an input's shape, and how often each occurs."""
     import onnx
     from kernel_timing import Convolution
-    from rdp_oracle import run_exposed
+    from rdp_comparison import run_exposed
 
     model = onnx.load(path)
     name = model.graph.input[0].name

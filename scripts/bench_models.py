@@ -103,7 +103,7 @@ def page(shape: tuple[int, ...]) -> np.ndarray:
 def build(path: Path, folder: Path) -> dict[str, Any]:
     """Build a model, write its library and one file of inputs for each shape."""
     import onnx
-    from rdp_oracle import draw_inputs
+    from rdp_comparison import draw_inputs
 
     import tvm_sod2
 

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import tvm
-from rdp_oracle import SIZES, draw_inputs, draw_sizes
+from rdp_comparison import SIZES, draw_inputs, draw_sizes
 from tvm import relax
 
 import tvm_sod2

@@ -1,20 +1,21 @@
 """RDP on the onnx package's node tests: every dim and entry it finds is the one the case expects.
 
-All dims of the inputs symbolic, and as the cases have them; scripts/rdp_oracle.py compares.
+All dims of the inputs symbolic, and as the cases have them; scripts/rdp_comparison.py compares.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from node_cases import NodeCase, stock_cases, symbolic
+from node_cases import stock_cases, symbolic
 
-from scripts.rdp_oracle import Tally, bind, compare, survey
+from scripts.node_test_cases import Case
+from scripts.rdp_comparison import Tally, bind, compare, survey
 from tvm_sod2 import analyze, from_onnx
 from tvm_sod2.errors import ImportModelError
 
 
-def _tally(case: NodeCase) -> Tally | None:
+def _tally(case: Case) -> Tally | None:
     """What RDP got wrong on one case, None where the case cannot be imported."""
     try:
         mod = from_onnx(case.model)
@@ -31,7 +32,7 @@ def _tally(case: NodeCase) -> Tally | None:
     return tally
 
 
-def _random(case: NodeCase) -> bool:
+def _random(case: Case) -> bool:
     """Whether the case expects a random mask, which a run refuses."""
     return case.name.startswith("test_training_dropout") and "zero_ratio" not in case.name
 

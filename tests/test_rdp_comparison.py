@@ -1,4 +1,4 @@
-"""RDP against ONNX Runtime on real models: scripts/rdp_oracle.py at two shapes each."""
+"""RDP against ONNX Runtime on real models: scripts/rdp_comparison.py at two shapes each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from scripts.rdp_oracle import Tally, check_model, compare, survey
+from scripts.rdp_comparison import Tally, check_model, compare, survey
 
 INTERMEDIATES = {
     "ch_PP-OCRv4_det_infer": 672,
