@@ -37,7 +37,7 @@ _MAY_FOLLOW: dict[Mapping, frozenset[Mapping]] = {
 class Group:
     """Operators of one kernel, as indices into the block, in order; the last one is the output.
 
-    why_not: what stopped the group from growing, for `explain`.
+    why_not: what stopped the group from growing, in words.
     """
 
     members: list[int]
