@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -85,6 +86,17 @@ def test_no_proof_is_wrong(seed: int) -> None:
 def test_symbols_of_unknown_sign_prove_nothing() -> None:
     sizes = SizeAlgebra([])  # n is no tensor's extent
     assert not Dominance(sizes).at_most(sizes.poly(N), sizes.poly(N * 2))
+
+
+def test_products_of_long_sums_are_not_multiplied_out() -> None:
+    symbols = [tirx.Var(f"d{i}", "int64") for i in range(20)]
+    sizes = SizeAlgebra(symbols)
+    extents = [sum(symbols[axis * 5 + 1 : axis * 5 + 5], symbols[axis * 5]) for axis in range(4)]
+    size = sizes.bytes_of(extents, FLOAT)
+    assert size == sizes.bytes_of(extents, FLOAT) and len(size) == 1
+    dims = {symbol.name: number + 1 for number, symbol in enumerate(symbols)}
+    want = 4 * math.prod(sum(range(5 * axis + 1, 5 * axis + 6)) for axis in range(4))
+    assert sizes.evaluate(size, dims) == -(-want // 64) * 64
 
 
 def test_many_terms_get_a_name_and_keep_their_value() -> None:

@@ -7,6 +7,7 @@ polynomials; `tvm_sod2.memory.dominance` compares unequal ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tvm
@@ -16,6 +17,9 @@ from tvm_ffi.structural import StructuralKey
 from tvm_sod2.memory.text import compile_size, to_python
 
 ALIGNMENT = 64  # bytes: a cache line, and what TVM's kernels may assume of a buffer's start
+
+MOST_TERMS = 64
+"""Of a product that is multiplied out; (a + b + c + d)**4 has more, and its factors are atoms."""
 
 Monomial = tuple[int, ...]  # atom numbers, sorted, repeated for powers
 Poly = tuple[tuple[Monomial, int], ...]  # (monomial, coefficient != 0), sorted by monomial
@@ -95,10 +99,8 @@ class SizeAlgebra:
     def bytes_of(self, shape: Sequence[tvm.ir.Expr], dtype: tvm.DataType) -> Poly:
         """Bytes of a dense tensor, rounded up to `ALIGNMENT`."""
         lanes = dtype.bits * dtype.lanes
-        count = constant((lanes + 7) // 8)
-        for extent in shape:
-            count = multiply(count, self.poly(extent))
-        return self.aligned(count)
+        extents = [self.poly(extent) for extent in shape]
+        return self.aligned(self._product([constant((lanes + 7) // 8), *extents]))
 
     def poly(self, expr: tvm.ir.Expr) -> Poly:
         """The polynomial of an integer expression over symbolic dims."""
@@ -111,13 +113,23 @@ class SizeAlgebra:
         if isinstance(expr, tirx.expr.Sub):
             return add(self.poly(expr.a), scale(self.poly(expr.b), -1))
         if isinstance(expr, tirx.expr.Mul):
-            return multiply(self.poly(expr.a), self.poly(expr.b))
+            return self._product([self.poly(expr.a), self.poly(expr.b)])
         if isinstance(expr, tirx.expr.FloorDiv):
             divisor = as_constant(self.poly(expr.b))
             if divisor is not None and divisor > 0:
                 outside, _, atom = self._divide(self.poly(expr.a), divisor)
                 return outside if atom is None else add(outside, (((atom,), 1),))
         return ((self._atom(expr), 1),)
+
+    def _product(self, factors: Sequence[Poly]) -> Poly:
+        if math.prod(map(len, factors)) > MOST_TERMS:
+            factors = [
+                ((self._atom(self.expr(poly)), 1),) if len(poly) > 1 else poly for poly in factors
+            ]
+        count = constant(1)
+        for factor in factors:
+            count = multiply(count, factor)
+        return count
 
     def aligned(self, poly: Poly) -> Poly:
         """`poly` rounded up to a multiple of `ALIGNMENT`."""
