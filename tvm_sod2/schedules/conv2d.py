@@ -69,17 +69,38 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     if conv.empty:
         return Refusal("an empty kernel")
     conv = conv.lying()
-    inputs, across = conv.sizes["I"], conv.horizontal
-    joined = across.dilation == 1 and conv.groups == 1
     channels = conv.sizes["O"] // conv.groups
     shape = Shape.for_columns(channels, traits)
     panels = Panels(channels, shape)
-    steps = conv.vertical.size * across.size * inputs
-    count, *sizes = panels.packed_shape(steps)
+    count, *sizes = panels.packed_shape(conv.sizes["H"] * conv.sizes["W"] * conv.sizes["I"])
     packed = tirx.decl_buffer(
         [count * conv.groups, *sizes], "float32", f"{conv.weights.name}_packed"
     )
     code = Code()
+    convolve(code, group, conv, panels, packed)
+    return group.emitted(
+        code,
+        f"conv {conv.sizes['H']}x{conv.sizes['W']} {shape.rows}x{shape.columns}",
+        conv.weights,
+        packed,
+        partial(_pack, conv.layout, conv.groups, shape.columns),
+    )
+
+
+def convolve(code: Code, group: Group, conv: Convolution, panels: Panels, packed: Any) -> None:
+    """Write the convolution with weights [groups * panels, KH * KW * I, columns].
+
+    Ungrouped ones may be [KH * KW, panels, I, columns] as well; a run of inputs then ends after
+    each tap.
+    """
+    inputs, across = conv.sizes["I"], conv.horizontal
+    taps_first = len(packed.shape) == 4
+    joined = across.dilation == 1 and conv.groups == 1 and not taps_first
+    steps = conv.vertical.size * across.size * inputs
+
+    def at(tap: Any, part: Any, i: Any) -> tuple[Any, ...]:
+        return (tap, part, i) if taps_first else (part, tap * i64(inputs) + i)
+
     work = conv.pixels * i64(steps * conv.sizes["O"])
     with tasks(code, group, conv, panels, work) as task:
         strip = task.strip
@@ -87,11 +108,11 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
         def run(registers: Registers, kw: Any, length: Any) -> None:
             """One pass over kernel rows, each from tap kw over `length` input floats."""
             with strip.each_kernel_row() as kh:
-                base = (kh * i64(across.size) + kw) * i64(inputs)
+                tap = kh * i64(across.size) + kw
                 registers.run(
                     length,
                     lambda r, i: conv.data[(*strip.under(kh, kw, r), task.channel + i)],
-                    lambda offset, size, i: packed[task.part, base + i, ramp(offset, size)],
+                    lambda offset, size, i: packed[(*at(tap, task.part, i), ramp(offset, size))],
                 )
 
         def interior(rows: int, vectors: Widths) -> Registers:
@@ -113,13 +134,6 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
             return registers
 
         task.output.write(code, strip.versions(interior, border), steps)
-    return group.emitted(
-        code,
-        f"conv {conv.sizes['H']}x{conv.sizes['W']} {shape.rows}x{shape.columns}",
-        conv.weights,
-        packed,
-        partial(_pack, conv.layout, conv.groups, shape.columns),
-    )
 
 
 def _pack(layout: str, groups: int, columns: int, weight: np.ndarray) -> np.ndarray:

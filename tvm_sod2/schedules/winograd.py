@@ -5,18 +5,21 @@ block of up to 12 tiles: their 6x6 inputs are transformed into a scratch of [36,
 GEMMs with the transformed weights give [36, tiles, O], and these are transformed back. Tiles that
 cross the image's border read through a zero-filled patch; of what they compute, only the pixels
 inside are stored. A task's scratch has a constant size and comes from TVM's pool of thread-local
-memory.
+memory. Where the kernel transforms the weights itself, it convolves small images directly: see
+winograd_weights.py and winograd_choice.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from tvm import tirx
 
+from tvm_sod2.schedules.conv2d import convolve
+from tvm_sod2.schedules.convolution import read_convolution
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import (
     Code,
@@ -40,13 +43,20 @@ from tvm_sod2.schedules.panels import (
 )
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.winograd_choice import Choice
 from tvm_sod2.schedules.winograd_matrices import (
     IN,
     OUT,
     transform_data,
     transform_output,
 )
-from tvm_sod2.schedules.winograd_weights import named, pack_weights, transformed_weights
+from tvm_sod2.schedules.winograd_weights import (
+    declare,
+    named,
+    pack_weights,
+    transform,
+    transformed_at_build,
+)
 
 # Below this many channels on either side the transforms cost more than they save.
 FEWEST_CHANNELS = 16
@@ -81,29 +91,59 @@ class _Task:
 
 def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
     """Ungrouped, undilated 3x3 convolution of stride 1 with enough channels."""
-    attrs = group.attrs
-    x, w = group.inputs
-    if not group.packable(w):
-        return Refusal("the weights cannot be packed")
-    if attrs["data_layout"] != "NHWC" or attrs["groups"] != 1:
-        return Refusal("grouped, or not channels-last")
-    kernel = dict(zip(attrs["kernel_layout"], (int(d) for d in w.shape), strict=True))
-    unit = all(int(s) == 1 for s in (*attrs["strides"], *attrs["dilation"]))
-    if (kernel["H"], kernel["W"]) != (3, 3) or not unit:
+    conv = read_convolution(group)
+    if isinstance(conv, Refusal):
+        return conv
+    if conv.groups != 1:
+        return Refusal("grouped")
+    if any((w.size, w.stride, w.dilation) != (3, 1, 1) for w in conv.windows):
         return Refusal("not 3x3 with stride 1")
-    depth, channels = kernel["I"], kernel["O"]
+    depth, channels = conv.sizes["I"], conv.sizes["O"]
     if min(depth, channels) < FEWEST_CHANNELS:
         return Refusal(f"fewer than {FEWEST_CHANNELS} channels")
     shape = Shape.for_columns(channels, traits)
     panels = Panels(channels, shape)
-    batch, out_h, out_w = list(group.output.shape)[:3]
     code = Code()
-    packed, weights = transformed_weights(code, w.name, panels, depth)
-    down = (out_h + i64(OUT - 1)) // i64(OUT)
-    across = (out_w + i64(OUT - 1)) // i64(OUT)
-    blocks = EvenBlocks(code, down * across, shape.rows)
+    constant = transformed_at_build(panels, depth)
+    packed, weights = declare(code, conv.weights.name, panels, depth)
+    name = f"winograd 4x4 {shape.rows}x{shape.columns}"
+
+    def winograd() -> None:
+        if not constant:
+            transform(code, packed, weights, shape.lanes)
+        _winograd(code, group, panels, weights, depth)
+
+    if constant:
+        winograd()
+    else:
+        choice = Choice.between(depth, channels, traits)
+        tiles = conv.batch * _tiles(conv.vertical.out) * _tiles(conv.horizontal.out)
+        narrow = replace(panels, shape=replace(shape, rows=shape.rows // 2))
+        direct = partial(convolve, code, group, conv, narrow, packed)
+        code.branch([(choice.direct(conv.pixels, tiles), direct), (None, winograd)])
+        name = f"{name} where {choice}, else conv 3x3 {narrow.shape.rows}x{shape.columns}"
+    params = list(group.func.params)
+    params[group.position(conv.weights)] = packed
+    return Kernel(
+        lowered(group.func, params, code.body()).with_attr(SCRATCH, True),
+        name,
+        {group.position(conv.weights): partial(pack_weights, conv.layout, panels)},
+    )
+
+
+def _tiles(extent: Any) -> Any:
+    """Tiles that cover an axis of the output."""
+    return (extent + i64(OUT - 1)) // i64(OUT)
+
+
+def _winograd(code: Code, group: Group, panels: Panels, weights: Any, depth: int) -> None:
+    """The tasks, with weights that are transformed."""
+    x, shape = group.inputs[0], panels.shape
+    batch, out_h, out_w = list(group.output.shape)[:3]
+    across = _tiles(out_w)
+    blocks = EvenBlocks(code, _tiles(out_h) * across, shape.rows)
     # Of nine multiplications a direct convolution needs, 36 / 16 are left.
-    work = batch * out_h * out_w * i64(depth * channels * POINTS // OUT**2)
+    work = batch * out_h * out_w * i64(depth * panels.n * POINTS // OUT**2)
     with code.tasks(batch * blocks.count, "t", work) as t, code.bank():
         first, rows = blocks.locate(t % blocks.count)
         task = _Task(
@@ -115,7 +155,7 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
             code.buffer(POINTS * shape.rows * depth, "data"),
             code.buffer(POINTS * shape.rows * panels.count * shape.columns, "products"),
             code.buffer(POINTS * shape.lanes, "patch"),
-            (int(attrs["padding"][0]), int(attrs["padding"][1])),
+            (int(group.attrs["padding"][0]), int(group.attrs["padding"][1])),
             code.slot(t // blocks.count, "n"),
             first,
             rows,
@@ -123,14 +163,7 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
         )
         _transform_inputs(task, x, depth)
         _multiply(task, depth)
-        _transform_outputs(task, channels)
-    params = list(group.func.params)
-    params[group.position(w)] = packed
-    return Kernel(
-        lowered(group.func, params, code.body()).with_attr(SCRATCH, True),
-        f"winograd 4x4 {shape.rows}x{shape.columns}",
-        {group.position(w): partial(pack_weights, attrs["kernel_layout"], panels)},
-    )
+        _transform_outputs(task, panels.n)
 
 
 def _transform_inputs(task: _Task, x: Any, depth: int) -> None:

@@ -25,43 +25,46 @@ POINTS = IN * IN
 TAPS = 3
 
 
-def transformed_weights(code: Code, name: str, panels: Panels, depth: int) -> tuple[Any, Any]:
-    """The kernel's parameter, and the weights [36, panels, I, columns]; writes what makes them."""
+def transformed_at_build(panels: Panels, depth: int) -> bool:
+    """Whether transformed weights are constants."""
+    return 4 * POINTS * panels.count * depth * panels.shape.columns <= BAKED_BYTES
+
+
+def declare(code: Code, name: str, panels: Panels, depth: int) -> tuple[Any, Any]:
+    """The kernel's parameter, and the transformed weights [36, panels, I, columns].
+
+    They are the same where weights are transformed at build, else what `transform` takes and makes.
+    """
     sizes = panels.packed_shape(depth)
-    if _baked(panels, depth):
+    if transformed_at_build(panels, depth):
         packed = tirx.decl_buffer([i64(POINTS), *sizes], "float32", f"{name}_packed")
         return packed, packed
-    packed = tirx.decl_buffer([i64(TAPS), i64(TAPS), *sizes], "float32", f"{name}_packed")
+    packed = tirx.decl_buffer([i64(TAPS**2), *sizes], "float32", f"{name}_packed")
     weights = tirx.decl_buffer([i64(POINTS), *sizes], "float32", f"{name}_points")
     code.add(tirx.AllocBuffer(weights))
-    _transform(code, packed, weights, panels.shape.lanes)
     return packed, weights
 
 
 def pack_weights(layout: str, panels: Panels, weight: np.ndarray) -> np.ndarray:
-    """Weights in panels: [36, panels, I, columns] transformed, or [3, 3, ...] as they are."""
+    """Weights in panels: [36, panels, I, columns] transformed, or [9, panels, I, columns]."""
     columns = panels.shape.columns
     moved = weight.transpose([layout.index(c) for c in "HWIO"])
-    if _baked(panels, moved.shape[2]):
+    if transformed_at_build(panels, moved.shape[2]):
         points = transform_weights(moved).astype(np.float32)
         return np.stack([pack_panels(point, columns) for point in points])
-    return np.stack([np.stack([pack_panels(tap, columns) for tap in line]) for line in moved])
+    return np.stack([pack_panels(tap, columns) for line in moved for tap in line])
 
 
-def _baked(panels: Panels, depth: int) -> bool:
-    return 4 * POINTS * panels.count * depth * panels.shape.columns <= BAKED_BYTES
-
-
-def _transform(code: Code, filters: Any, weights: Any, lanes: int) -> None:
-    """Filters [3, 3, panels, I, columns], transformed, into [36, panels, I, columns]."""
-    panels, depth, columns = (int(size) for size in filters.shape[2:])
+def transform(code: Code, filters: Any, weights: Any, lanes: int) -> None:
+    """Filters [9, panels, I, columns], transformed, into [36, panels, I, columns]."""
+    panels, depth, columns = (int(size) for size in filters.shape[1:])
     work = i64(panels * depth * columns * POINTS * 4)
     with code.tasks(i64(panels * depth), "u", work) as u, code.bank():
         panel, i = code.slot(u // i64(depth), "panel"), code.slot(u % i64(depth), "i")
         with code.loop(columns // lanes, "v") as v:
             at = ramp(v * i64(lanes), lanes)
             name = named(code, lanes)
-            taps = [[filters[y, x, panel, i, at] for x in range(TAPS)] for y in range(TAPS)]
+            taps = [[filters[y * TAPS + x, panel, i, at] for x in range(TAPS)] for y in range(TAPS)]
             lines = [transform_filter(list(map(name, line)), lanes, name) for line in taps]
             for x in range(IN):
                 column = transform_filter([line[x] for line in lines], lanes, name)
