@@ -89,7 +89,11 @@ class Convolution:
         dims = [tirx.Var(name, "int64") for name in "nhw"]
         last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         ours = compiled(conv, [[*dims, self.x[1]]], [weight.transpose(0, 2, 3, 1).copy()])
-        node = helper.make_node(
+        return ours(last), session([self.node()], [4], [weight])(x)
+
+    def node(self) -> onnx.NodeProto:
+        """The convolution as ONNX has it, of x0 and w0."""
+        return helper.make_node(
             "Conv",
             ["x0", "w0"],
             ["y"],
@@ -98,7 +102,6 @@ class Convolution:
             dilations=self.dilations,
             group=self.groups,
         )
-        return ours(last), session([node], [4], [weight])(x)
 
 
 def compiled(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import helper
 
 from scripts.bench_models import SHAPES, TOLERANCE, markdown, page
 from scripts.kernel_timing import Convolution, session
@@ -46,16 +45,7 @@ def test_pages_are_light_with_ink() -> None:
     ids=str,
 )
 def test_the_size_of_a_convolution_is_that_of_onnx_runtime(conv: Convolution) -> None:
-    node = helper.make_node(
-        "Conv",
-        ["x0", "w0"],
-        ["y"],
-        strides=conv.strides,
-        pads=conv.pads,
-        dilations=conv.dilations,
-        group=conv.groups,
-    )
     x, w = np.ones(conv.x, np.float32), np.ones(conv.w, np.float32)
-    (result,) = session([node], [4], [w])(x)()
+    (result,) = session([conv.node()], [4], [w])(x)()
     assert result.shape == (conv.x[0], conv.w[0], *conv.out)
     assert conv.flops == 2 * result.size * np.prod(conv.w[1:])
