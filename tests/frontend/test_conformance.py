@@ -5,9 +5,10 @@ from __future__ import annotations
 import fnmatch
 
 import pytest
-from node_cases import NodeCase, groups, merged, mismatch, stock_cases, symbolic
+from node_cases import groups, stock_cases, symbolic
 from stock import Model
 
+from scripts.node_test_cases import Case, merged, mismatch
 from tvm_sod2 import from_onnx
 from tvm_sod2.errors import Sod2Error
 
@@ -53,7 +54,7 @@ def _matches(name: str, patterns: object) -> bool:
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-def _wrong(case: NodeCase) -> str:
+def _wrong(case: Case) -> str:
     """Return what is wrong with a case that runs alone."""
     try:
         return mismatch(case, Model(from_onnx(case.model))(*case.inputs))
@@ -61,7 +62,7 @@ def _wrong(case: NodeCase) -> str:
         return f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
 
 
-def _failures(group: list[NodeCase]) -> dict[str, str]:
+def _failures(group: list[Case]) -> dict[str, str]:
     try:
         results = Model(from_onnx(merged(group)))(*(x for case in group for x in case.inputs))
     except Exception:
@@ -75,7 +76,7 @@ def _failures(group: list[NodeCase]) -> dict[str, str]:
     return {name: reason for name, reason in failed.items() if reason}
 
 
-def _refusal(case: NodeCase) -> str:
+def _refusal(case: Case) -> str:
     try:
         from_onnx(case.model)
     except Sod2Error as error:

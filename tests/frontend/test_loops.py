@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tvm
 from loop_graphs import check, compiled, feed, graph, op
-from node_cases import all_cases, mismatch, symbolic
+from node_cases import all_cases, symbolic
 from onnx import TensorProto, helper
 
+from scripts.node_test_cases import mismatch
 from tvm_sod2 import analyze, build, from_onnx
 from tvm_sod2.errors import ImportModelError
 
