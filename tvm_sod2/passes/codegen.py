@@ -20,6 +20,7 @@ from tvm_ffi import VisitInterrupt, structural_walk
 
 from tvm_sod2.errors import BuildError
 from tvm_sod2.passes.fork import ForkAboveGrain
+from tvm_sod2.passes.unchain_lets import unchain_lets
 
 # More modules than threads, so that a wrong cost estimate is evened out by the queue.
 _MODULES_PER_THREAD = 3
@@ -58,6 +59,7 @@ def loop_passes(target: Target) -> list[tvm.transform.Pass]:
         tirx.transform.UnrollLoop(),
         tirx.transform.StmtSimplify(),
         s_tir.transform.RewriteUnsafeSelect(),
+        unchain_lets,
         tirx.transform.FP8ComputeLegalize(),
         ForkAboveGrain(target),
         tirx.transform.MakePackedAPI(),
