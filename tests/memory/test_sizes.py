@@ -13,7 +13,7 @@ from tvm_sod2.errors import InputError
 from tvm_sod2.memory import arena_bytes
 from tvm_sod2.memory.dominance import Dominance
 from tvm_sod2.memory.heights import Heights
-from tvm_sod2.memory.sizes import SizeAlgebra, add, constant, scale
+from tvm_sod2.memory.sizes import Poly, SizeAlgebra, add, constant, scale
 from tvm_sod2.memory.text import to_python
 
 N, M = tirx.Var("n", "int64"), tirx.Var("m", "int64")
@@ -114,6 +114,28 @@ def test_many_terms_get_a_name_and_keep_their_value() -> None:
         assert arena_bytes(heights.text(height), dims) == want
     closed = to_python(heights.closed(height))
     assert "height" not in closed
+
+
+def test_maxima_of_maxima_cost_no_more_with_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    proofs = 0
+    at_most = Dominance.at_most
+
+    def counted(self: Dominance, left: Poly, right: Poly) -> bool:
+        nonlocal proofs
+        proofs += 1
+        return at_most(self, left, right)
+
+    monkeypatch.setattr(Dominance, "at_most", counted)
+    symbols = [tirx.Var(f"d{i}", "int64") for i in range(120)]
+    sizes = SizeAlgebra(symbols)
+    heights, height, counts = Heights(sizes), frozenset([sizes.poly(symbols[0])]), []
+    for level in range(12):
+        terms = [sizes.poly(symbol) for symbol in symbols[level * 10 : level * 10 + 10]]
+        before = proofs
+        height = heights.highest([heights.top(height, terms[0]), frozenset(terms)])
+        counts.append(proofs - before)
+    assert len(heights.named) == 12
+    assert counts[-1] == counts[-2] == counts[-3]
 
 
 def test_quotients_that_occur_again_are_named_once() -> None:

@@ -18,13 +18,15 @@ from tvm import tirx
 from tvm_ffi import structural_map
 
 from tvm_sod2.memory.dominance import Dominance
-from tvm_sod2.memory.sizes import ZERO, Poly, SizeAlgebra, add, scale
+from tvm_sod2.memory.sizes import ZERO, Monomial, Poly, SizeAlgebra, add
 from tvm_sod2.memory.text import to_python
 
 Height = frozenset[Poly]  # the maximum of its members; empty: 0
 
 GROUND: Height = frozenset()
 _MOST_TERMS = 8
+_DEEPEST = 2
+"""Maxima within maxima that a proof looks into; each has more than `_MOST_TERMS` members."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Heights:
     sizes: SizeAlgebra
     named: dict[tirx.Var, Height] = field(default_factory=dict)
     _names: dict[Height, Poly] = field(default_factory=dict)
+    _members: dict[Monomial, Height] = field(default_factory=dict)  # of a name's monomial
 
     def __post_init__(self) -> None:
         self._dominance = Dominance(self.sizes)
@@ -112,15 +115,17 @@ class Heights:
                 text = f"{first}({name} := {quotient}){rest.replace(pattern, name)}"
         return text
 
-    def _dominated(self, small: Poly, large: Poly) -> bool:
+    def _dominated(self, small: Poly, large: Poly, deep: int = _DEEPEST) -> bool:
         """Whether ``small <= large``, also because a maximum is no less than its members."""
         if self._dominance.at_most(small, large):
             return True
-        for members, name in self._names.items():
-            for mono, factor in large:
-                if factor == 1 and mono == name[0][0]:
-                    rest = add(large, scale(name, -1))
-                    return any(self._dominated(small, add(rest, member)) for member in members)
+        if deep == 0:
+            return False
+        for mono, factor in large:
+            members = self._members.get(mono) if factor == 1 else None
+            if members is not None:
+                rest = add(large, ((mono, -1),))
+                return any(self._dominated(small, add(rest, part), deep - 1) for part in members)
         return False
 
     def _highest_value(self, height: Height, dims: Mapping[str, int]) -> int:
@@ -130,7 +135,8 @@ class Heights:
         if height not in self._names:
             symbol = tirx.Var(f"height_{len(self.named)}", "int64")
             self.named[symbol] = height
-            self._names[height] = self.sizes.atom(symbol)
+            name = self._names[height] = self.sizes.atom(symbol)
+            self._members[name[0][0]] = height
         return frozenset([self._names[height]])
 
 
