@@ -220,6 +220,16 @@ FOUND = [
         [{}],
     ),
     Found(
+        "two_outputs_and_large_scratch",
+        "a kernel of two outputs could not give up its scratch",
+        """(float[n,p] x, float[3,2,1,1] v) => (float[a,b,c,d] y, float[e,f,g,h] z)
+        <float[1] slope = {0.58}, int64[2] once = {1, 1}> {
+            t = PRelu(x, slope)  r = Tile(t, once)  s = Neg(r)  u = Sub(v, s)
+            y, z = Split<axis = 1, num_outputs = 2>(u)
+        }""",
+        [{"n": 4, "p": 5}, {"n": 2, "p": 1}, {"n": 11, "p": 17}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

@@ -192,10 +192,12 @@ class _Rewriter:
         )
         kind = relax.DataflowVar if dataflow else relax.Var
         whole = kind(f"{binding.var.name}_and_scratch", call.ty)
-        fields = [relax.TupleGetItem(whole, i) for i in range(len(outputs))]
-        single = isinstance(value.ty, relax.TensorType)
-        result = fields[0] if single else relax.Tuple(fields)
-        return [
-            relax.VarBinding(whole, call),
-            relax.VarBinding(binding.var, self._builder.normalize(result)),
+        fields = [
+            self._builder.normalize(relax.TupleGetItem(whole, i)) for i in range(len(outputs))
         ]
+        bound: list[relax.Binding] = [relax.VarBinding(whole, call)]
+        if isinstance(value.ty, relax.TensorType):
+            return [*bound, relax.VarBinding(binding.var, fields[0])]
+        parts = [kind(f"{binding.var.name}_{i}", field.ty) for i, field in enumerate(fields)]
+        bound += map(relax.VarBinding, parts, fields)
+        return [*bound, relax.VarBinding(binding.var, self._builder.normalize(relax.Tuple(parts)))]
