@@ -90,9 +90,8 @@ DETECTORS = ("ch_PP-OCRv3_det_infer", "ch_PP-OCRv4_det_infer")
 """Models that find nothing in noise, so that no relative error could be told."""
 
 
-def page(shape: tuple[int, ...]) -> np.ndarray:
+def page(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Light pages with rows of dark strokes, float32 in [-1, 1]."""
-    rng = np.random.default_rng(0)
     image = np.full(shape, 0.9, np.float32)
     for top in range(8, shape[-2] - 20, 24):
         for left in range(8, shape[-1] - 8, 12):
@@ -115,9 +114,10 @@ def build(path: Path, folder: Path) -> dict[str, Any]:
     executable.export_library(str(folder / "model.so"))
     report = tvm_sod2.analyze(mod).to_json()
     for number, sizes in enumerate(SHAPES[path.stem]):
-        feed = draw_inputs(report, sizes, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        feed = draw_inputs(report, sizes, rng)
         if path.stem in DETECTORS:
-            feed = {name: page(array.shape) for name, array in feed.items()}
+            feed = {name: page(array.shape, rng) for name, array in feed.items()}
         np.savez(folder / f"{number}.npz", *feed.values())
     weights = sum(tensor.ByteSize() for tensor in tensors(onnx.load(path).graph))
     size = (folder / "model.so").stat().st_size

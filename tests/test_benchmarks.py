@@ -31,7 +31,7 @@ def test_wrong_rows_count_as_no_ratio_and_slow_ones_are_listed() -> None:
 
 
 def test_pages_are_light_with_ink() -> None:
-    image = page((2, 3, 64, 96))
+    image = page((2, 3, 64, 96), np.random.default_rng(0))
     assert image.dtype == np.float32
     assert 0.02 < (image < 0).mean() < 0.5
 

@@ -12,7 +12,7 @@ import tvm
 from tvm import relax
 
 import tvm_sod2
-from tests.images import pages
+from scripts.bench_models import page
 from tvm_sod2.passes.fold_shapes import fold_shapes
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 
@@ -52,16 +52,12 @@ def test_one_build_is_right_at_ten_random_shapes(name: str, models: Callable[[st
     (source,) = [value.name for value in session.get_inputs()]
     main = relax.VirtualMachine(tvm_sod2.build(tvm_sod2.from_onnx(path)), tvm.cpu())["main"]
     for _ in range(10):
-        image = pages_of(MODELS[name](rng), rng)
+        image = page(MODELS[name](rng), rng)
         (expected,) = session.run(None, {source: image})
         found = main(tvm.runtime.tensor(image)).numpy()
         assert found.shape == expected.shape
         error = np.abs(found - expected).max() / np.abs(expected).max()
         assert error < TOLERANCE, f"{name} at {image.shape}: {error:.1e}"
-
-
-def pages_of(shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    return pages(shape[0], shape[2], shape[3], rng)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 
@@ -35,7 +36,6 @@ def test_plain_lines_where_stderr_is_no_terminal(capfd: pytest.CaptureFixture[st
 
 def on_a_terminal(code: str) -> str:
     """What the code writes when its stderr is a pseudo-terminal."""
-    pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm"}
     subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True, env=env)
@@ -51,7 +51,6 @@ def on_a_terminal(code: str) -> str:
 
 
 def test_a_bar_on_a_terminal() -> None:
-    pytest.importorskip("rich")
     assert "\x1b[" in on_a_terminal(REPORT)
 
 

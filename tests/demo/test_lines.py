@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-pytest.importorskip("PIL")
 from PIL import Image
 
 from tvm_sod2.demo.lines import HEIGHT, batch, draw, prepare
