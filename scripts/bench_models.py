@@ -5,7 +5,8 @@
 Each model is built once. Each number of threads then gets a process of its own, in which the
 engines run in bursts that take turns, so that neither pool of threads spins against the other;
 figures are medians, and ratios are the other engine's time over ours. At one thread it is processor
-time, so that other programs on the machine count for less; builds are given in it, too. Results
+time, so that other programs on the machine count for less; builds are given in it, too. At several,
+only what was timed while the cores were free counts (cores.py). Results
 that differ by more than 1e-3 from ONNX Runtime's are marked and count as no ratio. With --json, the
 rows of other models that the file holds stay, so that models can be measured one by one.
 
@@ -140,13 +141,11 @@ def measure(path: Path, folder: Path, threads: int, seconds: float, mnn: Path | 
     import onnxruntime
     import tvm
     from check_models import difference
+    from cores import timed_in_turn
     from peers import PEERS
     from tvm import relax
 
-    from tvm_sod2.demo.timing import side_by_side
-
     library = tvm.runtime.load_module(str(folder / "model.so"))
-    clock = time.process_time if threads == 1 else time.perf_counter
     main = relax.VirtualMachine(library, tvm.cpu())["main"]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -165,11 +164,11 @@ def measure(path: Path, folder: Path, threads: int, seconds: float, mnn: Path | 
         error = max(difference(a.numpy(), b) for a, b in zip(results, expected, strict=True))
         shape = " ".join("x".join(map(str, array.shape)) for array in arrays if array.ndim)
         row: dict[str, Any] = {"sizes": sizes, "shape": shape, "threads": threads, "error": error}
-        ours, theirs = side_by_side(us, them, seconds, clock)
+        ours, theirs = timed_in_turn(us, them, seconds, threads)
         row |= {"ours_ms": ours * 1e3, "onnxruntime": theirs / ours}
         for name, prepare in others.items():
             if prepare is not None:
-                ours, theirs = side_by_side(us, prepare(feed), seconds, clock)
+                ours, theirs = timed_in_turn(us, prepare(feed), seconds, threads)
                 row[name] = theirs / ours
         rows.append(row)
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,6 @@ import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, tirx
 
-from tvm_sod2.demo.timing import side_by_side
 from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.schedules.legalize import LEGALIZE
 from tvm_sod2.schedules.schedule import ScheduleKernels
@@ -163,6 +161,6 @@ def session(
 
 def measure(case: Case, seconds: float) -> tuple[float, float]:
     """Median seconds of ours and of ONNX Runtime's, run in turn; processor time at one thread."""
-    alone = tvm.get_global_func("runtime.NumThreads")() == 1
-    clock = time.process_time if alone else time.perf_counter
-    return side_by_side(*case.prepare(), seconds, clock)
+    from cores import timed_in_turn
+
+    return timed_in_turn(*case.prepare(), seconds, tvm.get_global_func("runtime.NumThreads")())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from tvm_sod2.demo import timing
 from tvm_sod2.demo.timing import side_by_side
 
 
@@ -22,3 +25,22 @@ def test_takes_turns_and_tells_slow_from_fast() -> None:
 
 def test_measures_both_once_even_when_time_is_up() -> None:
     assert all(seconds > 0 for seconds in side_by_side(lambda: None, lambda: None, seconds=0))
+
+
+def test_counts_only_what_ran_between_two_ready_moments() -> None:
+    answers = iter([False, True, False, True, True])
+    calls: list[int] = []
+
+    def program() -> None:
+        calls.append(len(calls))
+        time.sleep(0.02 if len(calls) < 8 else 0.001)
+
+    first, second = side_by_side(program, program, 0, settle=0, ready=lambda: next(answers))
+    assert next(answers, None) is None
+    assert first < 0.02 > second
+
+
+def test_gives_up_on_a_machine_that_is_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PATIENCE_SECONDS", 0.1)
+    with pytest.raises(TimeoutError, match="not free"):
+        side_by_side(lambda: None, lambda: None, 0, ready=lambda: False)

@@ -1,7 +1,5 @@
 """Arms of an If become private functions."""
 
-
-
 from __future__ import annotations
 
 import numpy as np

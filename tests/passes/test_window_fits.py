@@ -23,9 +23,7 @@ class Pooled:
 
 def test_an_input_smaller_than_the_window_by_more_than_a_stride_is_refused() -> None:
     report = tvm_sod2.analyze(Pooled)
-    assert report.constraints == (
-        "y: dim 1 of its result is (h - 3) // 2 + 1, expected 0 or more",
-    )
+    assert report.constraints == ("y: dim 1 of its result is (h - 3) // 2 + 1, expected 0 or more",)
     for condition, symbol, least in zip(report.conditions, "h", (1,), strict=True):
         assert eval(str(condition), {}, {symbol: least})
         assert not eval(str(condition), {}, {symbol: least - 1})

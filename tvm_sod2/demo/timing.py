@@ -7,7 +7,13 @@ import time
 from collections.abc import Callable
 
 SETTLE_SECONDS = 0.01
-"""How long a burst runs before its calls count: the other program's threads spin for a while."""
+"""How long a burst runs before its calls count, for the caches and for one thread's clock."""
+
+BURST_CALLS, BURST_SECONDS = 5, 0.005
+"""A burst counts so many calls at least, and calls for so long at least."""
+
+PATIENCE_SECONDS = 120.0
+"""How long the machine may keep both programs waiting in all."""
 
 
 def side_by_side(
@@ -15,23 +21,49 @@ def side_by_side(
     second: Callable[[], object],
     seconds: float = 2.0,
     clock: Callable[[], float] = time.perf_counter,
+    settle: float = SETTLE_SECONDS,
+    ready: Callable[[], bool] = lambda: True,
 ) -> tuple[float, float]:
     """Median seconds of a call of each, over bursts that take turns for about ``seconds`` in all.
 
-    Taking turns gives both the same share of whatever else the machine does. The first calls of a
-    burst warm the caches again and do not count. ``clock`` measures the calls: time.process_time
-    counts processor time, which is what remains to compare where other programs take the cores.
+    Taking turns gives both the same share of whatever else the machine does. The first ``settle``
+    seconds of a burst warm the caches again, let the other program's threads go to sleep, and do
+    not count. ``clock`` measures the calls: time.process_time counts processor time, which is what
+    remains to compare where other programs take the cores. ``ready`` is asked around every pair of
+    bursts, which counts only where it was true both times. Raises TimeoutError when it was not for
+    PATIENCE_SECONDS.
     """
     times: tuple[list[float], list[float]] = ([], [])
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or not times[1]:
-        for program, found in zip((first, second), times, strict=True):
-            settled = time.perf_counter() + SETTLE_SECONDS
-            program()
-            while time.perf_counter() < settled:
-                program()
-            for _ in range(5):
-                start = clock()
-                program()
-                found.append(clock() - start)
+    patience = time.perf_counter() + PATIENCE_SECONDS
+    left = seconds
+    while left > 0 or not times[1]:
+        start = time.perf_counter()
+        if start > patience + seconds:
+            raise TimeoutError(f"the machine was not free for {PATIENCE_SECONDS:.0f} seconds")
+        if not ready():
+            time.sleep(0.2)
+            continue
+        start = time.perf_counter()
+        bursts = [_burst(program, clock, settle) for program in (first, second)]
+        spent = time.perf_counter() - start
+        if not ready():
+            continue
+        left -= spent
+        for found, burst in zip(times, bursts, strict=True):
+            found += burst
     return statistics.median(times[0]), statistics.median(times[1])
+
+
+def _burst(program: Callable[[], object], clock: Callable[[], float], settle: float) -> list[float]:
+    """Seconds of each counted call."""
+    settled = time.perf_counter() + settle
+    program()
+    while time.perf_counter() < settled:
+        program()
+    times: list[float] = []
+    end = time.perf_counter() + BURST_SECONDS
+    while len(times) < BURST_CALLS or time.perf_counter() < end:
+        start = clock()
+        program()
+        times.append(clock() - start)
+    return times

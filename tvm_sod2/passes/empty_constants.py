@@ -1,7 +1,7 @@
 """Constants of no entry become allocations: TVM writes them into an executable that it cannot read.
 
-    kernel(R.const([], "float32"), ...)    ->    e = R.builtin.alloc_tensor(R.shape([0]), ...)
-                                                 kernel(e, ...)
+kernel(R.const([], "float32"), ...)    ->    e = R.builtin.alloc_tensor(R.shape([0]), ...)
+                                             kernel(e, ...)
 """
 
 from __future__ import annotations
