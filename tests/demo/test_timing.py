@@ -27,17 +27,21 @@ def test_measures_both_once_even_when_time_is_up() -> None:
     assert all(seconds > 0 for seconds in side_by_side(lambda: None, lambda: None, seconds=0))
 
 
-def test_counts_only_what_ran_between_two_ready_moments() -> None:
-    answers = iter([False, True, False, True, True])
-    calls: list[int] = []
+def test_counts_only_turns_between_two_ready_moments() -> None:
+    answers = iter([True, False, True, True])
+    turn = 0
+
+    def ready() -> bool:
+        nonlocal turn
+        turn += 1
+        return next(answers)
 
     def program() -> None:
-        calls.append(len(calls))
-        time.sleep(0.02 if len(calls) < 8 else 0.001)
+        time.sleep(0.001 if turn in (2, 3) else 0.02)
 
-    first, second = side_by_side(program, program, 0, settle=0, ready=lambda: next(answers))
+    first, second = side_by_side(program, program, 0, settle=0, ready=ready)
     assert next(answers, None) is None
-    assert first < 0.02 > second
+    assert first < 0.02 and second < 0.02
 
 
 def test_gives_up_on_a_machine_that_is_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ BURST_CALLS, BURST_SECONDS = 5, 0.005
 """A burst counts so many calls at least, and calls for so long at least."""
 
 PATIENCE_SECONDS = 120.0
-"""How long the machine may keep both programs waiting in all."""
+"""How long bursts may fail to count."""
 
 
 def side_by_side(
@@ -29,28 +29,26 @@ def side_by_side(
     Taking turns gives both the same share of whatever else the machine does. The first ``settle``
     seconds of a burst warm the caches again, let the other program's threads go to sleep, and do
     not count. ``clock`` measures the calls: time.process_time counts processor time, which is what
-    remains to compare where other programs take the cores. ``ready`` is asked around every pair of
-    bursts, which counts only where it was true both times. Raises TimeoutError when it was not for
-    PATIENCE_SECONDS.
+    remains to compare where other programs take the cores. ``ready`` is asked between the two
+    bursts of a turn, which count only where it was true then and after the next turn's first.
+    Raises TimeoutError when that took PATIENCE_SECONDS more.
     """
     times: tuple[list[float], list[float]] = ([], [])
-    patience = time.perf_counter() + PATIENCE_SECONDS
+    patience = time.perf_counter() + PATIENCE_SECONDS + seconds
     left = seconds
+    turn: tuple[list[float], list[float], float] | None = None
     while left > 0 or not times[1]:
-        start = time.perf_counter()
-        if start > patience + seconds:
+        if time.perf_counter() > patience:
             raise TimeoutError(f"the machine was not free for {PATIENCE_SECONDS:.0f} seconds")
-        if not ready():
-            time.sleep(0.2)
-            continue
         start = time.perf_counter()
-        bursts = [_burst(program, clock, settle) for program in (first, second)]
-        spent = time.perf_counter() - start
-        if not ready():
-            continue
-        left -= spent
-        for found, burst in zip(times, bursts, strict=True):
-            found += burst
+        mine = _burst(first, clock, settle)
+        free = ready()
+        if turn and free:
+            times[0].extend(turn[0])
+            times[1].extend(turn[1])
+            left -= turn[2]
+        theirs = _burst(second, clock, settle)
+        turn = (mine, theirs, time.perf_counter() - start) if free else None
     return statistics.median(times[0]), statistics.median(times[1])
 
 
