@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +13,15 @@ from tvm import relax, tirx
 
 from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.schedules.attention import attention_kernel
-from tvm_sod2.schedules.attention_spec import Attention, Axis, View
+from tvm_sod2.schedules.attention_spec import Attention, Axis, Causal, View
+from tvm_sod2.schedules.kernel import i64
 from tvm_sod2.schedules.traits import Traits, host_target
 
 HOST = Traits.from_target(host_target())
 HALF = Traits(32, 16, True, 32 << 10, 256 << 10, 2)
 QUARTER = Traits(16, 16, True, 32 << 10, 256 << 10, 3)
+
+LOWEST = float(np.finfo("float32").min)
 
 # batch, heads, query rows, keys: none, one, primes, vectors and chunks and one more or less
 SHAPES = [
@@ -53,6 +58,13 @@ class Case:
     layout: Layout = PLAIN
     keys: Layout = PLAIN
     mask: str = ""
+    late: Callable[[Any, Any], Any] | None = None
+    hidden: float = -np.inf
+
+
+def past(rows: Any, keys: Any) -> Any:
+    """Where the queries are the last of the keys, as with a cache."""
+    return keys - rows
 
 
 CASES = {
@@ -62,6 +74,13 @@ CASES = {
     "a mask of keys": Case(5, 33, mask="keys"),
     "one column": Case(1, 1, mask="full"),
     "half vectors": Case(64, 20, traits=HALF, mask="full"),
+    "causal": Case(64, 64, late=lambda *_: 0),
+    "causal behind a past": Case(8, 17, late=past),
+    "causal and a mask": Case(16, 33, mask="full", keys=KEYS_LAST, late=past),
+    "causal, the lowest number": Case(20, 40, traits=HALF, late=past, hidden=LOWEST),
+    "causal, some rows late": Case(3, 9, traits=QUARTER, late=lambda *_: -5, hidden=LOWEST),
+    "causal, hidden like others": Case(5, 16, late=lambda *_: 1, hidden=0.2),
+    "causal, some keys early": Case(16, 16, mask="keys", late=lambda *_: 3, hidden=LOWEST),
     "quarter vectors": Case(7, 3, traits=QUARTER, layout=HEADS_INSIDE, keys=KEYS_LAST),
 }
 
@@ -79,9 +98,9 @@ def compiled(case: Case) -> relax.VirtualMachine:
         params.append(mask)
         steps = (lambda score, index: score + mask[tuple(index[-len(mask.shape) :])],)
     params.append(y.buffer)
-    attention = Attention(
-        tuple(params), (batch, heads), rows, keys, case.depth, case.width, q, k, v, y, 0.3, steps
-    )
+    sizes = (tuple(params), (batch, heads), rows, keys, case.depth, case.width)
+    causal = None if case.late is None else Causal(i64(case.late(rows, keys)), case.hidden)
+    attention = Attention(*sizes, q, k, v, y, 0.3, steps, causal=causal)
     bb = relax.BlockBuilder()
     kernel = bb.add_func(attention_kernel(attention, case.traits), "attention")
     *given, out = (relax.TensorType(list(p.shape), "float32") for p in params)
@@ -95,9 +114,14 @@ def compiled(case: Case) -> relax.VirtualMachine:
     return relax.VirtualMachine(executable, tvm.cpu())
 
 
-def reference(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def reference(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None, case: Case
+) -> np.ndarray:
     scores = q.astype("float64") @ k.swapaxes(-1, -2).astype("float64") * 0.3
     scores = scores if mask is None else scores + mask
+    if case.late is not None:
+        seen = np.tri(*scores.shape[-2:], case.late(*scores.shape[-2:]), dtype=bool)
+        scores = np.where(seen, scores, case.hidden)
     with np.errstate(invalid="ignore"):  # a row masked whole is NaN, as softmax has it
         weights = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
         return weights / weights.sum(-1, keepdims=True) @ v
@@ -120,7 +144,7 @@ def test_attention(name: str) -> None:
             mask = np.where(rng.random(shape) < 0.3, -np.inf, rng.normal(size=shape))
             arrays.append(mask.astype("float32"))
         found = run(*map(tvm.runtime.tensor, arrays)).numpy()
-        expected = case.layout.laid(reference(q, k, v, mask))
+        expected = case.layout.laid(reference(q, k, v, mask, case))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=f"{q.shape}")
 
 
@@ -137,7 +161,7 @@ def test_rows_masked_with_the_lowest_number_see_all_keys_alike() -> None:
     mask[4] = np.finfo("float32").min
     found = run(*map(tvm.runtime.tensor, (q, k, v, mask))).numpy()
     np.testing.assert_allclose(found[0, 0, 4], v[0, 0].mean(0), rtol=1e-4, atol=1e-5)
-    expected = reference(q, k.swapaxes(-1, -2), v, mask)
+    expected = reference(q, k.swapaxes(-1, -2), v, mask, CASES["keys last"])
     np.testing.assert_allclose(np.delete(found, 4, 2), np.delete(expected, 4, 2), 1e-4, 1e-5)
 
 

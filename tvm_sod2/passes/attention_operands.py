@@ -12,6 +12,7 @@ from tvm.relax import Expr
 
 from tvm_sod2.passes.operand_views import Place
 from tvm_sod2.schedules.attention_spec import Axis, View
+from tvm_sod2.schedules.kernel import i64
 
 
 class Operands:
@@ -40,6 +41,16 @@ class Operands:
             known = tirx.Var(f"m{len(self.known)}", "int64")
             self.known.append((expr, known))
         return known
+
+    def named(self, expr: Any) -> Any:
+        """An expression over dims in the kernel's names: what lies between two of them, or None."""
+        known = [(i64(0), i64(0)), *self.known]
+        for dim, name in known:
+            for less, name_less in known:
+                rest = self.analyzer.simplify(expr - (dim - less))
+                if isinstance(rest, tirx.IntImm):
+                    return self.analyzer.simplify(name - name_less + rest)
+        return None
 
     def _known(self, expr: Any) -> Any:
         same = (name for dim, name in self.known if self.analyzer.can_prove_equal(dim, expr))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from tvm import relax, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
 from tvm_sod2.passes.operand_views import Definitions, contiguous, places
 from tvm_sod2.schedules.attention import attention_kernel
-from tvm_sod2.schedules.attention_spec import Attention, Axis, Step, View
-from tvm_sod2.schedules.kernel import f32
+from tvm_sod2.schedules.attention_spec import Attention, Axis, Causal, Step, View
+from tvm_sod2.schedules.kernel import i64
 from tvm_sod2.schedules.traits import Traits
 
 OPERATORS = frozenset({"relax.nn.attention", "relax.nn.attention_bias"})
@@ -47,9 +44,10 @@ def operator_kernel(
         (place, *_) = places(x, {})
         steps.append(_added(operands.view(place, x.ty, 4)))
     rows, keys = operands.dim(rows), operands.dim(keys)
+    causal = None
     if call.attrs.causal_mask is not None:
-        late = keys - rows if str(call.attrs.causal_mask) == "BottomRight" else 0
-        steps.append(_causal(late))
+        late = keys - rows if str(call.attrs.causal_mask) == "BottomRight" else i64(0)
+        causal = Causal(late, float("-inf"))
     result = View(operands.result(call.ty), tuple(map(Axis, (0, 2, 1, 3))))
     scale = call.attrs.scale
     attention = Attention(
@@ -65,19 +63,10 @@ def operator_kernel(
         result=result,
         scale=int(depth) ** -0.5 if scale is None else float(scale),
         steps=tuple(steps),
+        causal=causal,
     )
     return attention_kernel(attention, traits), operands.arguments
 
 
 def _added(view: View) -> Step:
     return lambda score, index: score + view.at(index)
-
-
-def _causal(late: Any) -> Step:
-    """A row sees the keys up to its own number and `late` more."""
-
-    def step(score: Any, index: Sequence[Any]) -> Any:
-        *_, row, key = index
-        return tirx.Select(key <= row + late, score, f32(float("-inf")))
-
-    return step

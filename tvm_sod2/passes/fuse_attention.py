@@ -14,7 +14,7 @@ probabilities nothing else uses, and masks that broadcast to the scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,11 +25,13 @@ from tvm.relax import Expr
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
 from tvm_sod2.passes.attention_operator import OPERATORS, operator_kernel
 from tvm_sod2.passes.attention_steps import STEPS, name_of, scaling, step_of
+from tvm_sod2.passes.causal import empty_rows, hides, only_hides
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.passes.operand_views import contiguous, places, scalar
 from tvm_sod2.schedules.attention import attention_kernel
 from tvm_sod2.schedules.attention_scratch import FEW
-from tvm_sod2.schedules.attention_spec import Attention, Axis, View
+from tvm_sod2.schedules.attention_spec import Attention, Axis, Causal, View
+from tvm_sod2.schedules.kernel import i64
 from tvm_sod2.schedules.traits import Traits
 
 _ONE = tirx.IntImm("int64", 1)
@@ -157,13 +159,13 @@ class _Matcher:
             for place, value in ((of_q, q), (of_k, k), (of_v, v))
         ]
         steps = [step for step in steps if not self._adds_nothing(*step)]
+        causal = self._causal(steps, operands)
+        if causal is not None:
+            steps = [step for step in steps if not only_hides(step, causal[0], self.defined)]
         written = [step_of(operands, scores, *step) for step in steps]
         if None in written:
             return None
-        emptied = found.emptied
-        if emptied is not None:
-            (place, *_) = places(emptied, {})
-            reads = operands.view(place, emptied.ty, len(scores)).at
+        emptied = self._emptied(found.emptied, operands, len(scores))
         result = View(operands.result(ty), tuple(map(Axis, order)))
         attention = Attention(
             tuple(operands.params),
@@ -178,11 +180,35 @@ class _Matcher:
             result=result,
             scale=scale * of_q.factor * of_k.factor,
             steps=tuple(step for step in written if step is not None),
-            emptied=None if emptied is None else reads,
+            emptied=emptied,
+            causal=None if causal is None else causal[1],
         )
         if not operands.complete():
             return None
         return attention_kernel(attention, self.traits), operands.arguments
+
+    def _causal(
+        self, steps: Sequence[tuple[relax.Call, int]], operands: Operands
+    ) -> tuple[Any, Causal] | None:
+        """What comes too late for a row after all steps: in the graph's dims and the kernel's."""
+        found = hides(steps, self.defined) if steps else None
+        late = None if found is None else operands.named(found.late)
+        if found is None or found.above is None or late is None:
+            return None
+        return found.late, Causal(late, found.above)
+
+    def _emptied(
+        self, condition: Expr | None, operands: Operands, rank: int
+    ) -> Callable[[Sequence[Any]], Any] | None:
+        """Whether a row's weights are set to zero, read or computed."""
+        if condition is None:
+            return None
+        late = empty_rows(condition, self.defined)
+        named = None if late is None else operands.named(late)
+        if named is not None:
+            return lambda index: index[-2] + named < i64(0)
+        (place, *_) = places(condition, {})
+        return operands.view(place, condition.ty, rank).at
 
     def _scores_of(self, product: relax.Call) -> _Scores | None:
         """What goes into the softmax whose result `product` multiplies with values."""

@@ -5,7 +5,7 @@ t = permute_dims(x, [0, 2, 1, 3]); k(t)   ->   k reads x with its axes in anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,6 +64,17 @@ def scalar(expr: Expr) -> float | None:
     return None if data is None or data.size != 1 else float(data.reshape(()))
 
 
+def same_but_ones(before: Sequence[Any], after: Sequence[Any]) -> bool:
+    """Whether two shapes provably differ in nothing but dims of one."""
+    before, after = ([dim for dim in dims if not is_one(dim)] for dims in (before, after))
+    return len(before) == len(after) and all(map(tvm.sym.Analyzer().can_prove_equal, before, after))
+
+
+def is_one(dim: Any) -> bool:
+    """Whether a dim is the constant 1."""
+    return isinstance(dim, tvm.tirx.IntImm) and dim.value == 1
+
+
 def _unscaled(place: Place, call: relax.Call, divided: bool) -> Place | None:
     for source, other in (call.args, call.args[::-1]):
         value = scalar(other)
@@ -113,10 +124,10 @@ def _through_reshape(place: Place, call: relax.Call) -> Place | None:
     source = call.args[0]
     if source.ty.shape is None:
         return None
-    before = [dim for dim in source.ty.shape.values if not _is_one(dim)]
-    after = [dim for dim in call.ty.shape.values if not _is_one(dim)]
+    before = [dim for dim in source.ty.shape.values if not is_one(dim)]
+    after = [dim for dim in call.ty.shape.values if not is_one(dim)]
     places = [
-        axis for axis, dim in zip(place.axes, call.ty.shape.values, strict=True) if not _is_one(dim)
+        axis for axis, dim in zip(place.axes, call.ty.shape.values, strict=True) if not is_one(dim)
     ]
     equal = tvm.sym.Analyzer().can_prove_equal
     if len(before) == len(after) + 1:
@@ -132,7 +143,7 @@ def _through_reshape(place: Place, call: relax.Call) -> Place | None:
     if len(before) != len(after) or not all(map(equal, before, after)):
         return None
     others = iter(places)
-    axes = (Axis(None) if _is_one(dim) else next(others) for dim in source.ty.shape.values)
+    axes = (Axis(None) if is_one(dim) else next(others) for dim in source.ty.shape.values)
     return Place(source, tuple(axes), place.factor)
 
 
@@ -142,12 +153,8 @@ def _through_broadcast(place: Place, call: relax.Call) -> Place | None:
         return None
     missing = call.ty.ndim - source.ty.ndim
     dims = zip(source.ty.shape.values, place.axes[missing:], strict=True)
-    axes = tuple(Axis(None) if _is_one(dim) else axis for dim, axis in dims)
+    axes = tuple(Axis(None) if is_one(dim) else axis for dim, axis in dims)
     return Place(source, axes, place.factor)
-
-
-def _is_one(dim: Any) -> bool:
-    return isinstance(dim, tvm.tirx.IntImm) and dim.value == 1
 
 
 _THROUGH = {

@@ -5,7 +5,9 @@ transposed, a line of lanes for each key, so that maxima and sums over keys need
 lanes, and no key is packed, only the block's queries. Keys go in chunks that stay in the
 first-level cache, with a running maximum and a running sum of each row; what a chunk adds to the
 result comes on top of what was there, scaled to the new maximum. A few rows alone take narrow
-vectors, and dot products along the keys where these are contiguous.
+vectors, and dot products along the keys where these are contiguous. Under a causal mask a block
+does the keys up to the last one that any of its rows sees, and compares only behind those that all
+see.
 
 Source: T. Dao et al., FlashAttention (2022), for the running softmax.
 """
@@ -37,8 +39,7 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
     code.add(tirx.AllocBuffer(scratch))
     blocks = EvenBlocks(code, attention.rows, 2 * lanes)
     tasks, workers = code.slot(tasks, "tasks"), code.slot(workers, "workers")
-    work = product([*attention.batch, attention.rows, attention.keys])
-    work = work * i64(attention.depth + attention.width)
+    work = attention.multiplications()
     with code.tasks(workers, "worker", work) as worker:
         # Neighbouring blocks have the same keys and values: those stay in the caches.
         begin = code.slot(worker * tasks // workers, "begin")
@@ -51,11 +52,12 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
             narrow = dict.fromkeys((min(FEW, lanes), lanes))
             versions = [(rows <= i64(count), block((count,)).write) for count in narrow]
             code.branch([*versions, (None, block((lanes, lanes)).write)])
+    kind = "attention" if attention.causal is None else "causal attention"
     return tirx.PrimFunc([*attention.params], code.body()).with_attrs(
         {
             "tirx.noalias": True,
             "tirx.is_scheduled": True,
-            "sod2.kernel": f"attention {layout.shape.rows}x{2 * lanes}",
+            "sod2.kernel": f"{kind} {layout.shape.rows}x{2 * lanes}",
             WORK: note("attention", work * i64(2), attention.params),
             SCRATCH: True,
         }

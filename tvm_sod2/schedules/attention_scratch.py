@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tvm_sod2.schedules.attention_spec import Attention
+from tvm_sod2.schedules.kernel import Code, i64, ramp
 from tvm_sod2.schedules.panels import Shape, Widths, widths
 from tvm_sod2.schedules.traits import Traits
 
@@ -58,3 +60,28 @@ class Scratch:
     @property
     def size(self) -> int:
         return self.result + 2 * self.lanes * self.stride
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A worker's scratch, while it does a block of `breadth` lanes of rows."""
+
+    code: Code
+    layout: Scratch
+    scratch: Any
+    worker: Any
+    breadth: int
+
+    def score(self, j: Any, lane: Any) -> Any:
+        """Where the score of a chunk's key and a lane lies."""
+        return i64(self.layout.scores) + j * i64(self.breadth) + lane
+
+    def result(self, row: Any, column: Any) -> Any:
+        """Where an element of the block's result lies."""
+        return i64(self.layout.result) + row * i64(self.layout.stride) + column
+
+    def get(self, at: Any, width: int = 1) -> Any:
+        return self.scratch[self.worker, ramp(at, width)]
+
+    def put(self, value: Any, at: Any, width: int = 1) -> None:
+        self.code.store(self.scratch, value, self.worker, ramp(at, width))

@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 
 from tvm_sod2.schedules.kernel import i64, ramp
+from tvm_sod2.schedules.panels import product
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,14 @@ Step = Callable[[Any, Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
+class Causal:
+    """A query's row sees the keys up to `row + late`; other scores are `hidden` instead."""
+
+    late: Any
+    hidden: float
+
+
+@dataclass(frozen=True)
 class Attention:
     """What the kernel computes: softmax over keys of the steps of scale * q @ k^T, times v.
 
@@ -70,6 +79,7 @@ class Attention:
     depth: columns of q and k; width: columns of v. Logical axes are (*batch, rows, depth) of q,
     (*batch, keys, depth) of k, (*batch, keys, width) of v, (*batch, rows, width) of the result.
     emptied: by (*batch, row, anything), whether the row's weights are all zero.
+    causal: which keys come too late for a row, whatever the steps make of their scores.
     """
 
     params: tuple[Any, ...]
@@ -85,3 +95,13 @@ class Attention:
     scale: float
     steps: tuple[Step, ...]
     emptied: Callable[[Sequence[Any]], Any] | None = None
+    causal: Causal | None = None
+
+    def multiplications(self) -> Any:
+        """How many multiplications and additions the products take."""
+        pairs = self.rows * self.keys
+        if self.causal is not None:
+            # What the middle row sees.
+            seen = tirx.floordiv(self.rows + i64(1), i64(2)) + self.causal.late
+            pairs = self.rows * tirx.max(tirx.min(self.keys, seen), i64(0))
+        return product([*self.batch, pairs]) * i64(self.depth + self.width)
