@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -234,6 +235,37 @@ def test_bounds_are_checked_at_entry() -> None:
 def test_wrong_bounds_are_refused(bounds: dict[str, tuple[int, int]], message: str) -> None:
     with pytest.raises(BuildError, match=message):
         tvm_sod2.build(Branches, bounds=bounds)
+
+
+@I.ir_module
+class Convolved:
+    @R.function
+    def main(x: R.Tensor(("n", 16, "h", "w"), "float32"), k: R.Tensor((24, 16, 3, 3), "float32")):
+        with R.dataflow():
+            y = R.nn.conv2d(x, k, padding=(1, 1))
+            R.output(y)
+        return y
+
+
+@pytest.mark.parametrize(
+    ("largest", "kernel"), [(4, "winograd 4x4"), (2, "winograd 2x2"), (0, "conv 3x3")]
+)
+def test_winograd_can_be_limited(largest: int, kernel: str) -> None:
+    """As an argument, and as an attribute of a module that TVM compiles."""
+    weight = np.random.default_rng(7).standard_normal((24, 16, 3, 3), np.float32)
+    bound = relax.transform.BindParams("main", {"k": tvm.runtime.tensor(weight)})(Convolved)
+    for executable in (
+        tvm_sod2.build(bound, winograd=largest),
+        tvm_sod2.build(bound.with_attr("sod2.winograd", largest)),
+        tvm.compile(bound.with_attr("sod2.winograd", largest), relax_pipeline="sod2"),
+    ):
+        notes = json.loads(relax.VirtualMachine(executable, tvm.cpu())["sod2_kernels"]())
+        assert any(note["kernel"].startswith(kernel) for note in notes.values())
+
+
+def test_a_wrong_limit_of_winograd_is_refused() -> None:
+    with pytest.raises(BuildError, match="winograd is 6, expected 4, 2 for tiles"):
+        tvm_sod2.build(Convolved, winograd=6)
 
 
 def test_unknown_parameters_are_refused() -> None:

@@ -83,6 +83,7 @@ def test_unsupported_operator_is_named_with_its_node(
         (["compile", "m.onnx", "-o", "l.so", "--target", "vulkan"], "'vulkan'"),
         (["compile", "m.onnx", "-o", "l.so", "--target", "[]"], "'[]' is not a target"),
         (["compile", "m.onnx", "-o", "l.so", "--target", '{"kind": "abacus"}'], "abacus"),
+        (["compile", "m.onnx", "-o", "l.so", "--winograd", "3"], "--winograd: invalid choice: "),
         (["compile", "m.onnx", "-o", "l.so", "--bound", "n"], "'n' is not DIM=LO:HI"),
         (["compile", "m.onnx", "-o", "l.so", "--bound", "n=1"], "'n=1' is not DIM=LO:HI"),
         (["compile", "m.onnx", "-o", "l.so", "--bound", "n=a:b"], "'n=a:b' is not DIM=LO:HI"),

@@ -46,6 +46,12 @@ def parser() -> Parser:
         metavar="DIM=LO:HI",
         help="what is known of a dim, both ends included; may be repeated",
     )
+    compile_.add_argument(
+        "--winograd",
+        type=int,
+        choices=(4, 2, 0),
+        help="largest tile of outputs that 3x3 convolutions transform; 2 and 0 round less",
+    )
 
     run = commands.add_parser("run", help="run a library, or a model built on the spot")
     run.add_argument("file", type=Path, metavar="LIB.so|MODEL")
@@ -85,7 +91,7 @@ def dispatch(options: argparse.Namespace, root: Parser) -> int:
         from tvm_sod2.commands.compile import compile_model
 
         bounds = arguments.unique(options.bound, "--bound", root)
-        compile_model(options.model, options.output, options.target, bounds)
+        compile_model(options.model, options.output, options.target, bounds, options.winograd)
     elif options.command == "run":
         from tvm_sod2.commands.inputs import Request
         from tvm_sod2.commands.run import run_model

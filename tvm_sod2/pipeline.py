@@ -43,6 +43,7 @@ from tvm_sod2.passes.widen_conv1d import widen_conv1d
 from tvm_sod2.schedules.gpu import ScheduleGpuKernels, check_gpu
 from tvm_sod2.schedules.schedule import ScheduleKernels
 from tvm_sod2.schedules.traits import Traits, host_target
+from tvm_sod2.schedules.winograd_choice import with_winograd_limit
 
 # An error raised inside a pass crosses C++, which gives it back as the class known by its name.
 for _name, _error in vars(errors).items():
@@ -121,6 +122,7 @@ def build(
     *,
     params: Mapping[str, np.ndarray | tvm.runtime.Tensor] | None = None,
     bounds: Bounds | None = None,
+    winograd: int | None = None,
     dump_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tvm.runtime.Executable:
@@ -129,6 +131,8 @@ def build(
     target: TVM's target or its fields; None is this machine's CPU with its features.
     params: values by parameter name, bound as constants.
     bounds: what is known about dims, e.g. ``{"seq": (1, 512)}``.
+    winograd: the largest tile of outputs that 3x3 convolutions may transform, along an axis: 4, the
+        default; 2, as exact as direct sums; or 0 for none (docs/kernels.md has the errors).
     dump_dir: a folder that receives the module as text after each phase.
     progress: told each phase before it runs.
 
@@ -139,6 +143,8 @@ def build(
         mod = _bind(mod, params)
     if bounds:
         mod = with_bounds(mod, bounds)
+    if winograd is not None:
+        mod = with_winograd_limit(mod, winograd)
     chosen = resolve(target)
     pipeline = _pipeline(chosen, dump_dir, progress)
     return tvm.compile(mod, chosen, relax_pipeline=pipeline)

@@ -15,6 +15,7 @@ from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.schedules.legalize import LEGALIZE
 from tvm_sod2.schedules.schedule import CHOICE, ScheduleKernels
 from tvm_sod2.schedules.traits import Traits, host_target
+from tvm_sod2.schedules.winograd_choice import with_winograd_limit
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,12 @@ def fused(cases: Mapping[str, Case]) -> tvm.IRModule:
     return relax.transform.FuseTIR()(mod)
 
 
-def scheduled(cases: Mapping[str, Case], traits: Traits | None = None) -> tvm.IRModule:
+def scheduled(
+    cases: Mapping[str, Case], traits: Traits | None = None, winograd: int = 4
+) -> tvm.IRModule:
     """The module after ScheduleKernels, for this machine unless traits are given."""
-    return ScheduleKernels(traits or Traits.from_target(host_target()))(fused(cases))
+    mod = with_winograd_limit(fused(cases), winograd)
+    return ScheduleKernels(traits or Traits.from_target(host_target()))(mod)
 
 
 def choices(mod: tvm.IRModule) -> dict[str, str]:
@@ -79,9 +83,11 @@ def choices(mod: tvm.IRModule) -> dict[str, str]:
 class Compiled:
     """Callable with a case's name and NumPy inputs."""
 
-    def __init__(self, cases: Mapping[str, Case], traits: Traits | None = None) -> None:
+    def __init__(
+        self, cases: Mapping[str, Case], traits: Traits | None = None, winograd: int = 4
+    ) -> None:
         target = host_target()
-        self.mod = scheduled(cases, traits)
+        self.mod = scheduled(cases, traits, winograd)
         self.choices = choices(self.mod)
         lowered = tvm.transform.Sequential(lower_to_vm(target))(self.mod)
         executable = tvm.relax.build(lowered, target, relax_pipeline=None)

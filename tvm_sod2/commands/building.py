@@ -30,10 +30,13 @@ def build(
     title: str,
     target: Mapping[str, Any] | None = None,
     bounds: Mapping[str, tuple[int, int]] | None = None,
+    winograd: int | None = None,
 ) -> tvm.runtime.Executable:
     """``tvm_sod2.build`` with its progress shown on stderr under this title."""
     from tvm_sod2 import build as build_module
 
     resolved = resolve_target(target)
     with shown(title) as progress:
-        return build_module(mod, resolved, bounds=dict(bounds or {}), progress=progress)
+        return build_module(
+            mod, resolved, bounds=dict(bounds or {}), winograd=winograd, progress=progress
+        )

@@ -17,6 +17,7 @@ def compile_model(
     library: Path,
     target: Mapping[str, Any] | None,
     bounds: Mapping[str, tuple[int, int]],
+    winograd: int | None = None,
 ) -> None:
     """Build the model and write the library, whole or not at all.
 
@@ -30,7 +31,7 @@ def compile_model(
     from tvm_sod2 import from_onnx
 
     start = time.perf_counter()
-    executable = build(from_onnx(model), f"building {model.name}", target, bounds)
+    executable = build(from_onnx(model), f"building {model.name}", target, bounds, winograd)
     partial = library.with_name(f".{os.getpid()}-{library.name}")
     try:
         executable.export_library(str(partial))

@@ -29,6 +29,7 @@ from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.winograd import emit_winograd
+from tvm_sod2.schedules.winograd_choice import LIMIT, winograd_limit
 from tvm_sod2.schedules.work import WORK, work_of
 
 Emitter = Callable[[Group, Traits], Kernel | Refusal]
@@ -68,6 +69,8 @@ class ScheduleKernels:
             if isinstance(func, tirx.PrimFunc)
             and (_has(func, CELL) or not _has(func, "tirx.is_scheduled"))
         }
+        limit = winograd_limit(mod)
+        funcs = {var: func.with_attr(LIMIT, limit) for var, func in funcs.items()}
         constants = constant_arguments(mod)
         kernels: dict[GlobalVar, Kernel] = {}
         renamed: dict[GlobalVar, GlobalVar] = {}
