@@ -36,6 +36,7 @@ from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.quantised_products import quantised_products
+from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.to_dataflow import to_dataflow
@@ -72,6 +73,7 @@ def phases(target: Target) -> list[Phase]:
             "frontend",
             [
                 record_signature,
+                select_dims,
                 to_dataflow,
                 name_unknown_dims,
             ],

@@ -64,6 +64,16 @@ FOUND = [
         [{"m": 5, "n": 3}, {"m": 1, "n": 4}, {"m": 2, "n": 17}],
     ),
     Found(
+        "range_as_long_as_a_pool_that_rounds_up",
+        "the dim was a conditional call, which became a variable that RDP cannot type",
+        """(float[n,6,n,m] x) => (float[a,6,b,c] y) <int64 k = {1}> {
+            p = AveragePool<ceil_mode = 1, count_include_pad = 1, kernel_shape = [3, 2],
+                            pads = [1, 1, 1, 1], strides = [2, 3]>(x)
+            y = Trilu<upper = 0>(p, k)
+        }""",
+        [{"n": 7, "m": 2}, {"n": 1, "m": 1}, {"n": 1, "m": 4}, {"n": 3, "m": 17}],
+    ),
+    Found(
         "slice_backwards_from_before_the_first",
         "with a negative step a start is clamped to the first entry, not before it",
         """(float[n,m] x, int64[1] s, int64[1] e) => (float[a,m] y, float[a,m] z)

@@ -11,7 +11,7 @@ from tvm.script import relax as R
 from tvm.script import tirx as T
 
 import tvm_sod2
-from tvm_sod2.passes.legalize import select_dims
+from tvm_sod2.passes.select_dims import select_dims
 
 
 @I.ir_module

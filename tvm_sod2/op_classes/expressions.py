@@ -30,6 +30,16 @@ def as_expr(entry: Entry) -> tvm.ir.Expr:
     return tirx.const(entry, "int64") if isinstance(entry, int) else entry
 
 
+def selected(node: Any) -> Any:
+    """A type, expression or function with every conditional call in it as a Select."""
+
+    def select(call: tvm.ir.Call) -> tvm.ir.Expr:
+        conditional = getattr(call.op, "name", "") == "prim.if_then_else"
+        return tirx.Select(*call.args) if conditional else call
+
+    return tvm_ffi.structural_map(node, (tvm.ir.Call, select))
+
+
 def symbols_of(expr: Entry) -> list[tvm.ir.Var]:
     """The symbols in an expression, in order of appearance, each as often as it appears."""
     found: list[tvm.ir.Var] = []

@@ -11,7 +11,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, fact_of_type
-from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
+from tvm_sod2.op_classes.expressions import Entry, as_expr, selected, symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.passes.constraints import Constraint
@@ -108,11 +108,11 @@ def substitute(
 
 
 def simplified(ty: tvm.ir.Type, arithmetic: Arithmetic) -> tvm.ir.Type:
-    """A type whose dims are in canonical form."""
+    """A type whose dims are in canonical form; a condition in one is a Select."""
     if isinstance(ty, relax.TupleType):
         return relax.TupleType([simplified(field, arithmetic) for field in ty.fields])
     fact = Fact(ty)
     if fact.dims is None:
         return ty
-    dims = [as_expr(arithmetic.simplify(d)) for d in entries(fact.dims)]
+    dims = [as_expr(arithmetic.simplify(selected(d))) for d in entries(fact.dims)]
     return relax.ShapeType(dims) if isinstance(ty, relax.ShapeType) else tensor_type(dims, ty)

@@ -17,7 +17,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Agreement, Fact
-from tvm_sod2.op_classes.expressions import as_expr, symbols_of
+from tvm_sod2.op_classes.expressions import as_expr, selected, symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.passes.facts import FunctionFacts
@@ -116,7 +116,9 @@ class _Folder(relax.PyExprMutator):
         if isinstance(value, relax.Call):
             value = self.visit_expr(self._with_scalars(value))
         value = self.builder_.normalize(value)
-        if _same(value.ty, fact.ty) or self._unnamed(fact):
+        # A conditional call in a dim would come back whenever Relax infers the type anew.
+        plain = selected(value.ty).same_as(value.ty)
+        if (plain and _same(value.ty, fact.ty)) or self._unnamed(fact):
             self._bind(binding.var, value)
         else:
             self._cast(binding.var, self.builder_.emit(value, binding.var.name), fact.ty)

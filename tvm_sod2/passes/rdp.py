@@ -18,7 +18,7 @@ from tvm import relax, tirx
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
-from tvm_sod2.op_classes.expressions import Entry, as_expr, symbols_of
+from tvm_sod2.op_classes.expressions import Entry, as_expr, selected, symbols_of
 from tvm_sod2.op_classes.fact import constant_entries, entries
 from tvm_sod2.op_classes.lattice import bounded, lacks_dims, merge, refine, with_entries
 from tvm_sod2.op_classes.refusals import refusal
@@ -111,7 +111,14 @@ class _Sweep:
                     self._match_cast(binding)
                 else:
                     self._set(binding.var, self._bound(binding.var, binding.value))
+                    self._name(binding.var)
         return self._fact(body.body)
+
+    def _name(self, var: tvm.ir.Var) -> None:
+        """A bound number may be a dim: it stands for what it is bound to."""
+        fact = self.result.facts.get(var)
+        if fact is not None and fact.known and isinstance(fact.ty, tvm.ir.PrimType):
+            self.result.symbols[var] = as_expr(fact.array.flat[0])
 
     def _bound(self, var: tvm.ir.Var, value: tvm.ir.Expr) -> Fact | None:
         if isinstance(value, relax.If):
@@ -119,7 +126,7 @@ class _Sweep:
             then, otherwise = self._sequence(value.true_branch), self._sequence(value.false_branch)
             self.needs.arms -= 1
             return merge(then, otherwise, self.arithmetic, self._or_nac)
-        if isinstance(value, relax.Call):
+        if isinstance(value, relax.Call) and not isinstance(value.ty, tvm.ir.PrimType):
             return self._call(var, value)
         if isinstance(value, relax.Function):
             return fact_of_type(var.ty)
@@ -217,7 +224,7 @@ class _Sweep:
         if isinstance(expr, tvm.ir.GenericConst) and isinstance(expr.ty, relax.TensorType):
             return Fact(expr.ty, constant_entries(expr.value.numpy()))
         if isinstance(expr.ty, tvm.ir.PrimType) and not isinstance(expr, tirx.FloatImm):
-            return Fact(expr.ty, entries([self.result.substitute(expr)], ()))
+            return Fact(expr.ty, entries([selected(self.result.substitute(expr))], ()))
         return fact_of_type(expr.ty)
 
     def _call(self, var: tvm.ir.Var, call: relax.Call) -> Fact | None:
@@ -260,12 +267,12 @@ class _Sweep:
         return relax.Call(call.op, args, call.attrs, stated)
 
     def _shadowed(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
+        if isinstance(expr, relax.ShapeExpr) or isinstance(expr.ty, tvm.ir.PrimType):
+            return self.result.substitute(expr)
         if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
             return self.shadows[expr]
         if isinstance(expr, relax.Tuple):
             return relax.Tuple([self._shadowed(field) for field in expr.fields])
-        if isinstance(expr, relax.ShapeExpr) or isinstance(expr.ty, tvm.ir.PrimType):
-            return self.result.substitute(expr)
         return expr
 
     def _agree(self, var: tvm.ir.Var, call: relax.Call, facts: list[Fact], rule: Row) -> None:

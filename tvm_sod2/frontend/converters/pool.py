@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _LAYOUT = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 
 
 def _emit_pool(c: Context, ops: dict[int, Any], x: Expr, w: Window, **more: Any) -> Expr:
+    """Relax's ceil_mode is not used: its dims are conditions, of which less can be proven."""
     spatial = len(w.kernel)
     return c.emit(
         ops[spatial](
@@ -38,6 +40,31 @@ def _emit_pool(c: Context, ops: dict[int, Any], x: Expr, w: Window, **more: Any)
     )
 
 
+def _ceiled(w: Window) -> Window:
+    """The window that, rounded down, takes the positions that `w` takes rounded up.
+
+    ceil_mode adds a position where the last one would leave out an element, unless it began in the
+    padding at the end. Both say how far a window may hang over the end.
+    """
+    spatial = len(w.kernel)
+    ends = [
+        max(pad, min(pad + stride - 1, (size - 1) * dilation))
+        for pad, stride, size, dilation in zip(
+            w.pads[spatial:], w.strides, w.kernel, w.dilations, strict=True
+        )
+    ]
+    return replace(w, pads=w.pads[:spatial] + ends)
+
+
+def _with_zeros(c: Context, w: Window) -> Window:
+    """The window over an image with its padding in it; what is left hangs over the end."""
+    spatial = len(w.kernel)
+    before, after = w.pads[:spatial], w.pads[spatial:]
+    x = pad_constant(c, w.x, [0, 0, *before], [0, 0, *after], c.scalar(0, w.x))
+    over = [up - pad for up, pad in zip(_ceiled(w).pads[spatial:], after, strict=True)]
+    return replace(w, x=x, pads=[0] * spatial + over)
+
+
 def _lowest(dtype: str) -> float:
     return -np.inf if "float" in dtype else np.iinfo(dtype).min
 
@@ -45,7 +72,7 @@ def _lowest(dtype: str) -> float:
 def _max_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr | list[Expr]:
     x = inputs[0]
     w = window(c, x, attrs["kernel_shape"], attrs, _lowest(c.dtype(x)))
-    y = _emit_pool(c, _MAX, w.x, w, ceil_mode=bool(attrs.get("ceil_mode")))
+    y = _emit_pool(c, _MAX, w.x, _ceiled(w) if attrs.get("ceil_mode") else w)
     if len(c.node.output) < 2 or not c.node.output[1]:
         return y
     if w.explicit is not None:
@@ -107,9 +134,11 @@ def _max_unpool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 def _average_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x = inputs[0]
     w = window(c, x, attrs["kernel_shape"], attrs, 0.0)
-    include = bool(attrs.get("count_include_pad"))
-    ceil_mode = bool(attrs.get("ceil_mode"))
-    mean = _emit_pool(c, _AVG, w.x, w, ceil_mode=ceil_mode, count_include_pad=include)
+    include, ceil_mode = bool(attrs.get("count_include_pad")), bool(attrs.get("ceil_mode"))
+    if ceil_mode:
+        # Padding may count; what ceil_mode adds at the end never does.
+        w = _with_zeros(c, w) if include and any(w.pads) else _ceiled(w)
+    mean = _emit_pool(c, _AVG, w.x, w, count_include_pad=include and not ceil_mode)
     if w.explicit is None or include:
         return mean
     # The zeros are in x already: divide by the share of the window that lies inside.
@@ -117,7 +146,7 @@ def _average_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     ones = c.emit(R.full(relax.ShapeExpr([1, 1, *c.dims(x)[2:]]), c.scalar(1, x)))
     before, after = w.explicit[:spatial], w.explicit[spatial:]
     inside = pad_constant(c, ones, [0, 0, *before], [0, 0, *after], c.scalar(0, x))
-    return R.divide(mean, _emit_pool(c, _AVG, inside, w, ceil_mode=ceil_mode))
+    return R.divide(mean, _emit_pool(c, _AVG, inside, w))
 
 
 def _spatial_axes(c: Context, x: Expr) -> list[int]:
@@ -137,8 +166,9 @@ def _lp_pool(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, p = inputs[0], float(attrs.get("p", 2))
     powers = _powers(c, x, p)
     w = window(c, powers, attrs["kernel_shape"], attrs, 0.0)
-    ceil_mode = bool(attrs.get("ceil_mode"))
-    mean = _emit_pool(c, _AVG, w.x, w, ceil_mode=ceil_mode, count_include_pad=True)
+    if attrs.get("ceil_mode"):
+        w = _ceiled(w)
+    mean = _emit_pool(c, _AVG, w.x, w, count_include_pad=True)
     total = c.emit(R.multiply(mean, c.scalar(float(np.prod(w.kernel)), x)))
     return R.power(total, c.scalar(1 / p, x))
 
