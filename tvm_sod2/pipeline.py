@@ -40,6 +40,7 @@ from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.to_dataflow import to_dataflow
+from tvm_sod2.passes.whole_offsets import whole_offsets
 from tvm_sod2.passes.widen_conv1d import widen_conv1d
 from tvm_sod2.schedules.gpu import ScheduleGpuKernels, check_gpu
 from tvm_sod2.schedules.schedule import ScheduleKernels
@@ -105,7 +106,16 @@ def _cpu_kernels(target: Target) -> list[Phase]:
     traits = Traits.from_target(target)
     return [
         Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes]),
-        Phase("fuse", [fuse_attention(traits), integer_operands, fuse, *legalize_passes()]),
+        Phase(
+            "fuse",
+            [
+                fuse_attention(traits),
+                integer_operands,
+                whole_offsets,
+                fuse,
+                *legalize_passes(),
+            ],
+        ),
         Phase("schedules", [ScheduleKernels(traits), record_kernels]),
     ]
 

@@ -5,7 +5,8 @@ post-dominators as in TVM's FuseOps, so that every group has one output and is c
 
 A Reorganize operator that moves no data (reshape) is a free view on a CPU and joins no group: the
 index arithmetic of a fused reshape by a run-time dim costs more than the pass over memory it saves.
-What widens the bytes of an integer product is part of its group: the kernel reads bytes.
+What widens the bytes of an integer product is part of its group: the kernel reads bytes. So is what
+widens a constant.
 """
 
 from __future__ import annotations
@@ -89,12 +90,13 @@ class _Planner:
         for group in groups:
             while group.members and is_cast(self.bindings[group.members[-1]]):
                 group.members.pop()  # Nothing in the group needs the cast: it stays outside.
-            if group.anchor is not None:
-                group.members = [*self.widening.get(group.anchor, ()), *group.members]
+            widening = [i for member in group.members for i in self.widening.get(member, ())]
+            group.members = sorted([*widening, *group.members])
         return [group for group in groups if group.members]
 
     def _widening(self, block: relax.BindingBlock) -> dict[int, list[int]]:
-        """For each integer product, the bindings that widen its operands and serve nothing else."""
+        """By operator, the bindings that widen its constant operands, or an integer product's
+        operands, and serve nothing else."""
         position = {binding.var: i for i, binding in enumerate(block.bindings)}
 
         def before(reader: int) -> list[int]:
@@ -106,7 +108,14 @@ class _Planner:
                     found += [*before(i), i]
             return found
 
-        return {i: sorted(before(i)) for i, b in enumerate(self.bindings) if is_product(b.value)}
+        found = {i: before(i) for i, b in enumerate(self.bindings) if is_product(b.value)}
+        products = {i for inside in found.values() for i in inside}
+        for i in self.nodes:
+            if _is_widened_constant(self.bindings[i].value) and i not in products:
+                reader, *others = self.consumers[i]
+                if reader in self.nodes and not others:
+                    found.setdefault(reader, []).append(i)
+        return found
 
     def _grow(self, start: int) -> None:
         """Merge the group of `start` with what lies between its output and the post-dominator."""
@@ -210,6 +219,13 @@ def _node(binding: relax.Binding) -> Row | None:
     if is_cast(binding):
         return Row(Dynamism.ISDOS, _ONE)
     return _rule(binding.value) if _computes_tensor(binding) else None
+
+
+def _is_widened_constant(value: tvm.ir.Expr) -> bool:
+    """Whether the call is one that integer_operands or whole_offsets left for a kernel to read."""
+    if not isinstance(value, relax.Call) or getattr(value.op, "name", "") != "relax.astype":
+        return False
+    return isinstance(value.args[0], tvm.ir.GenericConst)
 
 
 def _rule(value: tvm.ir.Expr) -> Row:

@@ -24,6 +24,7 @@ from tvm_sod2.schedules.int8_gemm import emit_int8_matmul, emit_int8_pointwise
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
 from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.recurrent import CELL, emit_recurrent
+from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.rounding import round_natively
 from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
@@ -109,7 +110,7 @@ def choose(name: str, func: tirx.PrimFunc, constants: frozenset[int], traits: Tr
         )
     choice = "; ".join([kernel.name, *refused])
     notes = {CHOICE: choice, WORK: work_of(func), "tirx.is_scheduled": True}
-    done = vectorise_math(kernel.func).with_attr(notes)
+    done = vectorise_math(requantise_in_bits(kernel.func)).with_attr(notes)
     return Kernel(done, kernel.name, kernel.pack)
 
 

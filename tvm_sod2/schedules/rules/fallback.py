@@ -5,6 +5,7 @@ from __future__ import annotations
 from tvm.tirx import PrimFunc
 
 from tvm_sod2.schedules.math import vectorise_math
+from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.traits import Traits
 
 __all__ = ["keep_loops"]
@@ -17,4 +18,4 @@ def keep_loops(func: PrimFunc, traits: Traits) -> PrimFunc:
     have an order that must stay; TVM's lowering runs them as written.
     """
     del traits
-    return vectorise_math(func)
+    return vectorise_math(requantise_in_bits(func))

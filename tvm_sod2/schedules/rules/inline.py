@@ -35,7 +35,7 @@ def inline_maps(program: Program) -> Program:
             position += 1
             continue
         readers = [s for s in stages if s.reads(stage.buffer)]
-        if readers and (stage.combiner is not None or not stage.plain):
+        if readers and (stage.combiner is not None or not (stage.plain or not stage.indices)):
             position += 1
             continue
         if readers and not _worthwhile(stage, readers):
@@ -192,7 +192,9 @@ def _into(stage: Stage, reader: Stage) -> Stage:
 
 
 def _at(stage: Stage, load: TensorLoad) -> Expr:
-    mapping = {hash(a.var): i for a, i in zip(stage.axes, load.indices, strict=True)}
+    # A scalar has no index, while its block has an axis of extent 1.
+    indices = list(load.indices) or [tirx.const(0, "int64")] * len(stage.axes)
+    mapping = {hash(a.var): i for a, i in zip(stage.axes, indices, strict=True)}
     return put(stage.value, mapping)
 
 

@@ -7,6 +7,7 @@ from tvm import tirx
 from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 
 from tvm_sod2.schedules.math import vectorise_math
+from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.rules.access import Memory
 from tvm_sod2.schedules.rules.inline import fold_epilogues, inline_maps, keep_terms
 from tvm_sod2.schedules.rules.loops import product, sequence, static
@@ -72,7 +73,7 @@ def emit_stage(memory: Memory, stage: Stage, parallel: bool) -> Stmt:
 
 def finish(func: PrimFunc, body: list[Stmt], scratch: bool) -> PrimFunc:
     """The function with a new body, its mathematics vectorised, and its scratch declared."""
-    result = vectorise_math(func.with_body(sequence(body)))
+    result = vectorise_math(requantise_in_bits(func.with_body(sequence(body))))
     return result.with_attr(SCRATCH, True) if scratch else result
 
 
