@@ -32,6 +32,7 @@ from tvm_sod2.passes.integer_operands import integer_operands
 from tvm_sod2.passes.layout import layout_passes
 from tvm_sod2.passes.legalize import legalize_passes
 from tvm_sod2.passes.lower import lower_to_vm
+from tvm_sod2.passes.merge_concats import merge_concats
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
@@ -105,7 +106,7 @@ def phases(target: Target) -> list[Phase]:
 def _cpu_kernels(target: Target) -> list[Phase]:
     traits = Traits.from_target(target)
     return [
-        Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes]),
+        Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes, merge_concats]),
         Phase(
             "fuse",
             [
@@ -122,7 +123,7 @@ def _cpu_kernels(target: Target) -> list[Phase]:
 
 def _gpu_kernels(target: Target) -> list[Phase]:
     return [
-        Phase("layout", [cancel_permutes]),
+        Phase("layout", [cancel_permutes, merge_concats]),
         Phase("fuse", [fuse, *legalize_passes()]),
         Phase("schedules", [ScheduleGpuKernels(target), record_kernels]),
     ]

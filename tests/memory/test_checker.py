@@ -8,6 +8,7 @@ from random_nets import EXPLICIT
 from tvm import relax
 from tvm.script import ir as I
 from tvm.script import relax as R
+from tvm.script import tirx as T
 
 from tvm_sod2.memory.arena import PlanArena
 from tvm_sod2.memory.checker import PlanError, check_memory
@@ -106,3 +107,66 @@ def test_results_do_not_live_in_a_shared_storage() -> None:
     )
     with pytest.raises(PlanError, match="is returned and lives in a shared storage"):
         check_memory(broken, {"n": 5})
+
+
+@I.ir_module
+class Joined:
+    @R.function(pure=False)
+    def main(x: R.Tensor(("n", 16), "float32")):
+        n = T.int64()
+        arena = R.memory.alloc_storage(R.shape([16384]), 0, "global", "uint8")
+        c = R.memory.alloc_tensor(arena, 0, R.shape([2 * n, 16]), "float32", 0)
+        a = R.memory.view(c, R.shape([n, 16]), R.dtype("float32"), 0)
+        _ = R.call_packed("fill", x, a, ty_args=R.Tuple())
+        raw = R.memory.view(c, R.shape([n, 16]), R.dtype("float32"), n * 64)
+        b = R.memory.ensure_zero_offset(raw)
+        _1 = R.call_packed("fill", a, b, ty_args=R.Tuple())
+        other = R.memory.alloc_tensor(arena, 8192, R.shape([2 * n, 16]), "float32", 0)
+        _2 = R.call_packed("fill", c, other, ty_args=R.Tuple())
+        d = R.builtin.alloc_tensor(R.shape([2 * n, 16]), R.dtype("float32"), 0)
+        _3 = R.call_packed("fill", other, d, ty_args=R.Tuple())
+        return d
+
+
+def viewed(offset: int):
+    def edit(number: int, call: relax.Call) -> relax.Call:
+        if number == 0:
+            return call
+        return relax.op.memory.view(call.args[0], call.args[1], "float32", offset)
+
+    return edit
+
+
+def test_views_lie_within_what_they_view() -> None:
+    for n in (0, 1, 7, 64):
+        check_memory(Joined, {"n": n})
+
+
+def test_views_of_the_same_bytes_overlap() -> None:
+    broken = with_edited_calls(Joined, "relax.memory.view", viewed(256))
+    check_memory(broken, {"n": 4})
+    with pytest.raises(PlanError, match=r"a and raw are both alive at .* share bytes 256 to 320"):
+        check_memory(broken, {"n": 5})
+
+
+def test_views_do_not_reach_beyond_what_they_view() -> None:
+    broken = with_edited_calls(Joined, "relax.memory.view", viewed(512))
+    with pytest.raises(PlanError, match="raw views bytes 512 to 768 of c, which has 0 to 512"):
+        check_memory(broken, {"n": 4})
+
+
+def test_views_begin_at_multiples_of_a_cache_line() -> None:
+    broken = with_edited_calls(Joined, "relax.memory.view", viewed(32))
+    with pytest.raises(PlanError, match="raw views bytes 32 to"):
+        check_memory(broken, {"n": 4})
+
+
+def test_a_view_keeps_others_out_of_its_bytes() -> None:
+    def near(number: int, call: relax.Call) -> relax.Call:
+        storage, offset, shape, dtype, device = call.args
+        place = 64 if number == 1 else offset
+        return relax.op.memory.alloc_tensor(storage, place, shape, dtype, device)
+
+    broken = with_edited_calls(Joined, "relax.memory.alloc_tensor", near)
+    with pytest.raises(PlanError, match="are both alive at"):
+        check_memory(broken, {"n": 4})

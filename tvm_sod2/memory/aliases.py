@@ -174,6 +174,11 @@ def is_view(call: relax.Call) -> bool:
     return _operator(call) in _VIEWS
 
 
+def is_fresh(call: relax.Call) -> bool:
+    """Whether the result of `call` is none of its arguments' memory, and nothing keeps them."""
+    return _operator(call) in _FRESH
+
+
 def _operator(value: relax.Expr) -> str | None:
     if isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op):
         return str(value.op.name)

@@ -2,8 +2,9 @@
 
 The bindings are interpreted at given dims: every storage gets its size, every tensor its range of
 bytes, by running the function's own layout kernel. Liveness is computed backwards over variables.
-Then, at every binding, no two allocations that are alive may share a byte, each lies inside its
-storage at a multiple of 64, and nothing that is returned shares its storage with anything.
+Then, at every binding, no two allocations that are alive may share a byte unless one is a view of
+the other, each lies inside its storage, or what it is a view of, at a multiple of 64, and nothing
+that is returned shares its storage with anything.
 
 Shares no code with lifetimes, aliases, offsets or the arena rewriting, on purpose.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import tvm
@@ -34,12 +34,20 @@ class _Storage:
 
 @dataclass(eq=False)
 class _Tensor:
-    """One allocation: bytes [low, high) of a storage, or a foreign object (storage None)."""
+    """Bytes [low, high) of a storage, or a foreign object (storage None).
+
+    whole: what it is a view of, when it is no allocation of its own.
+    """
 
     name: str
     storage: _Storage | None = None
     low: int = 0
     high: int = 0
+    whole: _Tensor | None = None
+
+    def views(self, other: _Tensor) -> bool:
+        """Whether it is a view of `other`, or of a view of it."""
+        return self.whole is not None and (self.whole is other or self.whole.views(other))
 
 
 Objects = frozenset[_Tensor]
@@ -76,6 +84,7 @@ class _Checker:
         self._shapes: dict[relax.Var, np.ndarray] = {}
         self._kernels: dict[str, tvm.runtime.Module] = {}
         self.storages: dict[relax.Var, _Storage] = {}
+        self.views: list[_Tensor] = []
 
     def interpret(self, func: relax.Function) -> Objects:
         for param in func.params:
@@ -112,14 +121,12 @@ class _Checker:
             return frozenset()
         if name == "relax.memory.alloc_tensor":
             storage = self.storages[call.args[0]]
-            dtype = tvm.DataType(call.args[3].value)
-            size = (dtype.bits * dtype.lanes + 7) // 8
-            for extent in call.args[2].values:
-                size *= self._number(extent)
             low = self._number(call.args[1])
-            tensor = _Tensor(var.name, storage, low, low + size)
+            tensor = _Tensor(var.name, storage, low, low + self._size(call.args[2], call.args[3]))
             storage.tensors.append(tensor)
             return frozenset([tensor])
+        if name == "relax.memory.view":
+            return frozenset(self._view(var, call, whole) for whole in self._of(call.args[0]))
         if name == "relax.builtin.alloc_tensor":
             return frozenset([_Tensor(var.name)])
         if name == "relax.tensor_to_shape":
@@ -136,6 +143,22 @@ class _Checker:
             if callee.is_pure:
                 return self._returned_by(callee, call)
         return self._mixed(var, call)
+
+    def _view(self, var: relax.Var, call: relax.Call, whole: _Tensor) -> _Tensor:
+        """Of a foreign object, whose bytes nobody here knows, a view is the object itself."""
+        if whole.storage is None:
+            return whole
+        low = whole.low + self._number(call.args[3])
+        high = low + self._size(call.args[1], call.args[2])
+        self.views.append(_Tensor(var.name, whole.storage, low, high, whole))
+        return self.views[-1]
+
+    def _size(self, shape: relax.Expr, dtype: relax.Expr) -> int:
+        element = tvm.DataType(dtype.value)
+        size = (element.bits * element.lanes + 7) // 8
+        for extent in shape.values:
+            size *= self._number(extent)
+        return size
 
     def _mixed(self, var: relax.Var, call: relax.Call) -> Objects:
         """What code of which nothing is known may return: any argument, or a list of them.
@@ -202,6 +225,15 @@ class _Checker:
                         f"{tensor.name} has bytes {tensor.low} to {tensor.high} of a storage of "
                         f"{storage.size}, at {self._dims}"
                     )
+        for view in self.views:
+            whole = view.whole
+            if whole is not None and (
+                view.low % ALIGNMENT or view.low < whole.low or view.high > whole.high
+            ):
+                raise PlanError(
+                    f"{view.name} views bytes {view.low} to {view.high} of {whole.name}, which has "
+                    f"{whole.low} to {whole.high}, at {self._dims}"
+                )
 
     def check_returned(self, returned: Objects) -> None:
         for tensor in returned:
@@ -232,9 +264,13 @@ class _Checker:
         objects = frozenset().union(*(self._objects.get(var, frozenset()) for var in alive))
         placed = [t for t in objects if t.storage is not None and t.low < t.high]
         placed.sort(key=lambda t: (id(t.storage), t.low, t.high))
-        for first, second in pairwise(placed):
-            if first.storage is second.storage and second.low < first.high:
-                raise PlanError(
-                    f"{first.name} and {second.name} are both alive at {where} and share bytes "
-                    f"{second.low} to {first.high}, at {self._dims}"
-                )
+        below: list[_Tensor] = []  # those that reach beyond the start of the next one
+        for second in placed:
+            below = [t for t in below if t.storage is second.storage and second.low < t.high]
+            for first in below:
+                if not (first.views(second) or second.views(first)):
+                    raise PlanError(
+                        f"{first.name} and {second.name} are both alive at {where} and share bytes "
+                        f"{second.low} to {first.high}, at {self._dims}"
+                    )
+            below.append(second)

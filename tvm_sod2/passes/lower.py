@@ -12,6 +12,8 @@ from tvm.target import Target
 
 from tvm_sod2.errors import BuildError
 from tvm_sod2.memory.arena import PlanArena
+from tvm_sod2.memory.part_moves import note_overwrites
+from tvm_sod2.memory.parts import ViewParts
 from tvm_sod2.memory.plan import Plan, plan
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
@@ -31,13 +33,14 @@ def explicit_form() -> list[tvm.transform.Pass]:
         relax.transform.DeadCodeElimination(),
         relax.transform.ToNonDataflow(),
         relax.transform.RemovePurityChecking(),
+        note_overwrites,
         relax.transform.CallTIRRewrite(),
     ]
 
 
 def memory_plan(mod: tvm.IRModule, name: str = "main") -> Plan:
     """The memory plan of function `name` of a module in `call_tir` form, for people to read."""
-    explicit = tvm.transform.Sequential(explicit_form())(mod)
+    explicit = tvm.transform.Sequential([*explicit_form(), ViewParts()])(mod)
     return plan(explicit[name], explicit, name)
 
 
@@ -46,7 +49,7 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
     return [
         *explicit_form(),
         # Memory, and before it the check of the inputs' dims.
-        *([PlanArena()] if target.kind.name == "llvm" else []),
+        *([ViewParts(), PlanArena()] if target.kind.name == "llvm" else []),
         CheckInputs(),
         CheckRequirements(),
         empty_constants,

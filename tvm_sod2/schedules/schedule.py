@@ -21,6 +21,7 @@ from tvm_sod2.schedules.gemm import emit_matmul, emit_pointwise
 from tvm_sod2.schedules.int8_conv import emit_int8_conv2d
 from tvm_sod2.schedules.int8_depthwise import emit_int8_depthwise
 from tvm_sod2.schedules.int8_gemm import emit_int8_matmul, emit_int8_pointwise
+from tvm_sod2.schedules.joins import joins
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
 from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.recurrent import CELL, emit_recurrent
@@ -109,7 +110,7 @@ def choose(name: str, func: tirx.PrimFunc, constants: frozenset[int], traits: Tr
             + "".join(f"; {reason}" for reason in refused)
         )
     choice = "; ".join([kernel.name, *refused])
-    notes = {CHOICE: choice, WORK: work_of(func), "tirx.is_scheduled": True}
+    notes = {CHOICE: choice, WORK: work_of(func), "tirx.is_scheduled": True, **joins(func)}
     done = vectorise_math(requantise_in_bits(kernel.func)).with_attr(notes)
     return Kernel(done, kernel.name, kernel.pack)
 
