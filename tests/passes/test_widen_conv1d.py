@@ -43,6 +43,29 @@ def test_no_reshape_stands_between_convolutions() -> None:
         np.testing.assert_allclose(run(widened, x), run(Net, x), rtol=1e-5, atol=1e-5)
 
 
+def test_transposed_ones_are_widened_too() -> None:
+    kernel = rng.normal(size=(3, 2, 4)).astype("float32")
+
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 3, "l"), "float32")):
+            with R.dataflow():
+                a = R.nn.conv1d_transpose(
+                    x, R.const(kernel), strides=[3], padding=[1, 2], output_padding=[1]
+                )
+                b = R.nn.relu(a)
+                R.output(b)
+            return b
+
+    widened = widen_conv1d(Net)
+    relax.analysis.well_formed(widened)
+    assert operators(widened) == ["reshape", "conv2d_transpose", "relu", "reshape"]
+    for length in (1, 8):
+        x = rng.normal(size=(2, 3, length)).astype("float32")
+        np.testing.assert_allclose(run(widened, x), run(Net, x), rtol=1e-5, atol=1e-5)
+
+
 def test_rows_meet_what_is_no_image() -> None:
     @I.ir_module
     class Net:

@@ -135,20 +135,30 @@ def conv2d(
     return out
 
 
-def conv2d_transpose(x: np.ndarray, w: np.ndarray, strides: Sequence[int]) -> np.ndarray:
-    """NHWC, IOHW transposed convolution without padding in float64."""
-    n, h, width, _ = x.shape
+def conv2d_transpose(
+    x: np.ndarray,
+    w: np.ndarray,
+    strides: Sequence[int],
+    padding: Sequence[int] = (0, 0, 0, 0),
+    output_padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> np.ndarray:
+    """NHWC, IOHW transposed convolution in float64: each input pixel adds to what it reaches."""
+    n, h, width, inputs = x.shape
     _, outputs, kh, kw = w.shape
-    sh, sw = strides
-    out = np.zeros((n, (h - 1) * sh + kh, (width - 1) * sw + kw, outputs))
-    for i in range(kh):
-        for j in range(kw):
-            rows, columns = (
-                slice(i, i + (h - 1) * sh + 1, sh),
-                slice(j, j + (width - 1) * sw + 1, sw),
-            )
-            out[:, rows, columns] += x.astype(np.float64) @ w[:, :, i, j].astype(np.float64)
-    return out
+    (sh, sw), (dh, dw), (top, left, bottom, right) = strides, dilation, padding
+    full = [(h - 1) * sh + (kh - 1) * dh + 1, (width - 1) * sw + (kw - 1) * dw + 1]
+    full = [size + extra for size, extra in zip(full, output_padding, strict=True)]
+    out = np.zeros((n, *full, groups * outputs))
+    each = inputs // groups
+    for g, i, j in np.ndindex(groups, kh, kw):
+        rows = slice(i * dh, i * dh + (h - 1) * sh + 1, sh)
+        columns = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
+        taken, channels = slice(g * each, (g + 1) * each), slice(g * outputs, (g + 1) * outputs)
+        product = x[..., taken].astype(np.float64) @ w[taken, :, i, j].astype(np.float64)
+        out[:, rows, columns, channels] += product
+    return out[:, top : full[0] - bottom, left : full[1] - right]
 
 
 def relu(x: np.ndarray) -> np.ndarray:

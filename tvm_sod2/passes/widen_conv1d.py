@@ -20,12 +20,18 @@ from tvm_sod2.op_classes import Mapping, row
 from tvm_sod2.passes.fold_constants import constant_array
 from tvm_sod2.passes.mutate import map_functions
 
+# What a convolution becomes, the layout of its kernel, and parameters of its own.
+_WIDE = {
+    "relax.nn.conv1d": (R.nn.conv2d, "OIW", ()),
+    "relax.nn.conv1d_transpose": (R.nn.conv2d_transpose, "IOW", ("output_padding",)),
+}
+
 _HEIGHT = 2  # the axis that an image (n, c, 1, l) has beyond a row (n, c, l)
 
 
 @tvm.transform.module_pass(opt_level=0, name="WidenConv1d")
 def widen_conv1d(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-    """Replace every float32 conv1d in layout NCW, and what follows it elementwise."""
+    """Replace every float32 convolution in layout NCW, and what follows it elementwise."""
     mod = map_functions(mod, lambda func: _Widener().visit_expr(func))
     return relax.transform.DeadCodeElimination()(mod)
 
@@ -55,7 +61,7 @@ class _Widener(relax.PyExprMutator):
             return None
         if not _is_rows(value) or value.ty.shape is None:
             return None
-        if value.op.name == "relax.nn.conv1d":
+        if value.op.name in _WIDE:
             return self._convolution(value)
         if not any(argument in self.images for argument in value.args):
             return None
@@ -69,17 +75,19 @@ class _Widener(relax.PyExprMutator):
 
     def _convolution(self, call: relax.Call) -> relax.Call | None:
         attrs, (x, w) = call.attrs, call.args
-        plain = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) == ("NCW", "OIW", "NCW")
+        wide, kernel, extra = _WIDE[call.op.name]
+        plain = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) == ("NCW", kernel, "NCW")
         if not plain or not all(_known(e) and str(e.ty.dtype) == "float32" for e in (x, w)):
             return None
         left, right = attrs.padding
-        return R.nn.conv2d(
+        return wide(
             self._operand(x),
             self._operand(w),
             strides=[1, *attrs.strides],
             padding=[0, left, 0, right],
             dilation=[1, *attrs.dilation],
             groups=attrs.groups,
+            **{name: [0, *getattr(attrs, name)] for name in extra},
         )
 
     def _slice(self, call: relax.Call) -> relax.Call | None:

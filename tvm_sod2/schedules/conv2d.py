@@ -8,7 +8,7 @@ is the GEMM's. In a dilated or grouped convolution a run ends after each tap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -95,45 +95,58 @@ def convolve(code: Code, group: Group, conv: Convolution, panels: Panels, packed
     """
     inputs, across = conv.sizes["I"], conv.horizontal
     taps_first = len(packed.shape) == 4
-    joined = across.dilation == 1 and conv.groups == 1 and not taps_first
     steps = conv.vertical.size * across.size * inputs
 
-    def at(tap: Any, part: Any, i: Any) -> tuple[Any, ...]:
-        return (tap, part, i) if taps_first else (part, tap * i64(inputs) + i)
+    def weight(part: Any, tap: Any, i: Any, lanes: Any) -> Any:
+        at = (tap, part, i) if taps_first else (part, tap * i64(inputs) + i)
+        return packed[(*at, lanes)]
 
     work = conv.pixels * i64(steps * conv.sizes["O"])
     with tasks(code, group, conv, panels, work) as task:
-        strip = task.strip
+        joined = across.dilation == 1 and conv.groups == 1 and not taps_first
+        sum_taps(code, task, weight, inputs, joined, steps)
 
-        def run(registers: Registers, kw: Any, length: Any) -> None:
-            """One pass over kernel rows, each from tap kw over `length` input floats."""
-            with strip.each_kernel_row() as kh:
-                tap = kh * i64(across.size) + kw
-                registers.run(
-                    length,
-                    lambda r, i: conv.data[(*strip.under(kh, kw, r), task.channel + i)],
-                    lambda offset, size, i: packed[(*at(tap, task.part, i), ramp(offset, size))],
-                )
 
-        def interior(rows: int, vectors: Widths) -> Registers:
-            registers = Registers(code, rows, vectors)
-            if joined:
-                run(registers, i64(0), across.size * inputs)
-            else:
-                with code.loop(across.size, "kw") as kw:
-                    run(registers, kw, inputs)
-            return registers
+def sum_taps(
+    code: Code, task: Task, weight: Callable[..., Any], inputs: int, joined: bool, steps: int
+) -> None:
+    """A strip's pixels: `steps` products for each at most, `inputs` channels for each tap.
 
-        def border(vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
-            registers = Registers(code, 1, vectors)
-            if joined:
-                run(registers, kw_first, kw_count * i64(inputs))
-            else:
-                with code.loop(kw_count, "kw") as kw:
-                    run(registers, kw_first + kw, inputs)
-            return registers
+    weight: the vector at (part, tap, channel, lanes), taps numbered through kernel rows.
+    joined: whether a kernel row's inputs, and their weights, follow each other in memory.
+    """
+    strip = task.strip
+    conv, across = strip.conv, strip.conv.horizontal
 
-        task.output.write(code, strip.versions(interior, border), steps)
+    def run(registers: Registers, kw: Any, length: Any) -> None:
+        """One pass over kernel rows, each from tap kw over `length` input floats."""
+        with strip.each_kernel_row() as kh:
+            tap = kh * i64(across.size) + kw
+            registers.run(
+                length,
+                lambda r, i: conv.data[(*strip.under(kh, kw, r), task.channel + i)],
+                lambda offset, size, i: weight(task.part, tap, i, ramp(offset, size)),
+            )
+
+    def interior(rows: int, vectors: Widths) -> Registers:
+        registers = Registers(code, rows, vectors)
+        if joined:
+            run(registers, i64(0), across.size * inputs)
+        else:
+            with code.loop(across.size, "kw") as kw:
+                run(registers, kw, inputs)
+        return registers
+
+    def border(vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
+        registers = Registers(code, 1, vectors)
+        if joined:
+            run(registers, kw_first, kw_count * i64(inputs))
+        else:
+            with code.loop(kw_count, "kw") as kw:
+                run(registers, kw_first + kw, inputs)
+        return registers
+
+    task.output.write(code, strip.versions(interior, border), steps)
 
 
 def _pack(layout: str, groups: int, columns: int, weight: np.ndarray) -> np.ndarray:

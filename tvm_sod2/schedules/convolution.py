@@ -18,17 +18,23 @@ class Window:
     """A kernel along one image axis.
 
     Attributes:
-        size, stride, dilation: the kernel's; `before` and `after` its padding.
+        size, stride, dilation: the kernel's; `before` and `after` its padding. Size and padding may
+            be of run time where the stride is 1.
         extent, out: input and output positions along the axis; may be symbolic.
     """
 
-    size: int
+    size: Any
     stride: int
     dilation: int
-    before: int
-    after: int
+    before: Any
+    after: Any
     extent: Any
     out: Any
+
+    @property
+    def reach(self) -> Any:
+        """Input positions from the first tap to the last."""
+        return (self.size - 1) * self.dilation + 1
 
     def start(self, out: Any) -> Any:
         """Input position of tap 0 for output position `out`; may be negative."""
@@ -46,10 +52,11 @@ class Window:
 
     def interior(self, code: Code, name: str) -> tuple[Any, Any]:
         """Output positions [low, high) whose whole window lies inside the input."""
-        low = tirx.min(i64(-(-self.before // self.stride)), self.out)
+        low = self.before if self.stride == 1 else -(-self.before // self.stride)
+        low = tirx.min(tirx.max(i64(low), i64(0)), self.out)
         low = code.slot(low, f"{name}_low")
-        reach = (self.size - 1) * self.dilation - self.before
-        last = tirx.floordiv(self.extent - i64(1 + reach), i64(self.stride))
+        room = self.extent - i64(self.reach - self.before)
+        last = tirx.floordiv(room, i64(self.stride))
         return low, code.slot(tirx.max(tirx.min(last + i64(1), self.out), low), f"{name}_high")
 
 

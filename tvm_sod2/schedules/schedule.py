@@ -15,6 +15,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm_sod2.errors import BuildError
 from tvm_sod2.schedules.conv2d import emit_conv2d
 from tvm_sod2.schedules.conv_transpose import emit_conv2d_transpose
+from tvm_sod2.schedules.conv_transpose_phases import emit_phases
 from tvm_sod2.schedules.depthwise import emit_depthwise
 from tvm_sod2.schedules.epilogue import Group, read_group
 from tvm_sod2.schedules.gemm import emit_matmul, emit_pointwise
@@ -39,7 +40,7 @@ Emitter = Callable[[Group, Traits], Kernel | Refusal]
 # The emitters of each kind of anchor, best first.
 EMITTERS: dict[str, tuple[Emitter, ...]] = {
     "matmul": (emit_matmul, emit_runtime_matmul),
-    "conv2d_transpose": (emit_conv2d_transpose,),
+    "conv2d_transpose": (emit_conv2d_transpose, emit_phases),
     "conv2d": (emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d),
     "integer_matmul": (emit_int8_matmul,),
     "integer_conv2d": (emit_int8_depthwise, emit_int8_pointwise, emit_int8_conv2d),
