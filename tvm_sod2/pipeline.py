@@ -21,6 +21,7 @@ from tvm_sod2.metadata import emit_metadata, record_kernels, record_signature
 from tvm_sod2.passes.bounds import with_bounds
 from tvm_sod2.passes.broadcast import decide_broadcasts
 from tvm_sod2.passes.cancel_permutes import cancel_permutes
+from tvm_sod2.passes.einsum_products import einsum_products
 from tvm_sod2.passes.fold_affine import fold_affine
 from tvm_sod2.passes.fold_constants import fold_constants
 from tvm_sod2.passes.fold_norms import fold_norms
@@ -40,6 +41,7 @@ from tvm_sod2.passes.quantised_products import quantised_products
 from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
+from tvm_sod2.passes.sink_merges import sink_merges
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.passes.whole_offsets import whole_offsets
 from tvm_sod2.passes.widen_conv1d import widen_conv1d
@@ -87,11 +89,13 @@ def phases(target: Target) -> list[Phase]:
                 relax.transform.DecomposeOpsForInference(),
                 fold_stretches,
                 decide_broadcasts,
+                einsum_products,
                 quantised_products,
                 fold_constants,
                 simplify,
                 fold_affine,
                 simplify,
+                sink_merges,
                 fold_norms,
                 *([lower_sequential] if on_cpu else []),
             ],

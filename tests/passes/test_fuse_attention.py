@@ -251,6 +251,19 @@ def product(emit: Any, q: Any, k: Any, v: Any) -> Any:
     return simple(emit, q, k, v)[2]
 
 
+def other_mask(emit: Any, q: Any, k: Any, v: Any, m: Any, n: Any) -> Any:
+    """Other probabilities are zeroed than scores are hidden: the rest does not add up to one."""
+    scores = emit(R.where(m, emit(R.matmul(q, k)), const(-np.inf)))
+    weights = emit(R.nn.softmax(scores, axis=-1))
+    return emit(R.matmul(emit(R.where(n, weights, const(0.0))), v))
+
+
+def wanted_without_nan(emit: Any, q: Any, k: Any, v: Any) -> Any:
+    weights = emit(R.nn.softmax(emit(R.matmul(q, k)), axis=-1))
+    weights = emit(R.where(emit(R.isnan(weights)), const(0.0), weights))
+    return weights, emit(R.matmul(weights, v))
+
+
 INPUTS = {"q": Input(("s", DEPTH)), "k": Input((DEPTH, "t")), "v": Input(("t", 4))}
 REFUSED: dict[str, tuple[Build, dict[str, Input]]] = {
     "scores are wanted": (lambda emit, *x: simple(emit, *x)[::2], INPUTS),
@@ -259,6 +272,11 @@ REFUSED: dict[str, tuple[Build, dict[str, Input]]] = {
     "softmax over rows": (lambda emit, *x: simple(emit, *x, axis=0)[2], INPUTS),
     "half precision": (product, {name: Input(x.dims, "float16") for name, x in INPUTS.items()}),
     "a mask that makes more scores": (broadened, INPUTS),
+    "other probabilities are zero": (
+        other_mask,
+        INPUTS | {name: Input(("s", "t"), "bool") for name in "mn"},
+    ),
+    "weights are wanted without NaN": (wanted_without_nan, INPUTS),
     "keys as a product of one row wants them": (product, INPUTS | {"q": Input((1, DEPTH))}),
 }
 

@@ -15,7 +15,6 @@ probabilities nothing else uses, and masks that broadcast to the scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -24,7 +23,8 @@ from tvm.relax import Expr
 
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
 from tvm_sod2.passes.attention_operator import OPERATORS, operator_kernel
-from tvm_sod2.passes.attention_steps import STEPS, name_of, scaling, step_of
+from tvm_sod2.passes.attention_scores import Uses, scores_of
+from tvm_sod2.passes.attention_steps import name_of, scaling, step_of
 from tvm_sod2.passes.causal import empty_rows, hides, only_hides
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.passes.operand_views import contiguous, places, scalar
@@ -33,8 +33,6 @@ from tvm_sod2.schedules.attention_scratch import FEW
 from tvm_sod2.schedules.attention_spec import Attention, Axis, Causal, View
 from tvm_sod2.schedules.kernel import i64
 from tvm_sod2.schedules.traits import Traits
-
-_ONE = tirx.IntImm("int64", 1)
 
 
 def fuse_attention(traits: Traits) -> tvm.transform.Pass:
@@ -70,40 +68,13 @@ class _Rewriter(relax.PyExprMutator):
         super().visit_var_binding_(relax.VarBinding(binding.var, call))
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """A product, and what is done to it: calls with the number of the argument that goes on;
-    where the rows of the softmax's result are set to zero."""
-
-    product: relax.Call
-    steps: tuple[tuple[relax.Call, int], ...] = ()
-    emptied: Expr | None = None
-
-
 class _Matcher:
     """Finds attention in a function."""
 
     def __init__(self, func: relax.Function, traits: Traits) -> None:
         self.traits = traits
-        self.defined: dict[tvm.ir.Var, Expr] = {}
-        self.users: dict[tvm.ir.Var, list[tvm.ir.Var | None]] = {}
-        for block in func.body.blocks:
-            for binding in block.bindings:
-                self.defined[binding.var] = binding.value
-                self._note(binding.value, binding.var)
-        self._note(func.body.body, None)
-
-    def _note(self, value: Expr, user: tvm.ir.Var | None) -> None:
-        def visit(expr: Any) -> None:
-            if isinstance(expr, tvm.ir.Var):
-                self.users.setdefault(expr, []).append(user)
-            elif isinstance(expr, relax.Call):
-                # Each argument counts: the visitor meets a variable that is used twice once.
-                for argument in expr.args:
-                    if sum(argument.same_as(a) for a in expr.args) > 1:
-                        self.users.setdefault(argument, []).append(user)
-
-        relax.analysis.post_order_visit(value, visit)
+        self.uses = Uses(func)
+        self.defined = self.uses.defined
 
     def kernels(self) -> dict[tvm.ir.Var, tuple[tirx.PrimFunc, list[Expr]]]:
         """For each variable that attention computes its kernel and the arguments."""
@@ -123,7 +94,7 @@ class _Matcher:
     def _target(self, product: tvm.ir.Var) -> tuple[tvm.ir.Var, list[int]]:
         """What is to be written: the product, or its transpose where nothing else uses it."""
         rank = product.ty.ndim
-        users = self.users.get(product, [])
+        users = self.uses.users.get(product, [])
         if len(users) == 1 and users[0] is not None:
             call = self.defined[users[0]]
             if name_of(call) == "relax.permute_dims" and call.attrs.axes is not None:
@@ -136,7 +107,7 @@ class _Matcher:
         self, product: relax.Call, ty: relax.TensorType, order: Sequence[int]
     ) -> tuple[tirx.PrimFunc, list[Expr]] | None:
         """The kernel that writes `product` with its axes in `order`, or None."""
-        found = self._scores_of(product)
+        found = scores_of(product, self.uses)
         if found is None:
             return None
         (q, k), v = found.product.args, product.args[1]
@@ -182,6 +153,7 @@ class _Matcher:
             steps=tuple(step for step in written if step is not None),
             emptied=emptied,
             causal=None if causal is None else causal[1],
+            blank=found.blank,
         )
         if not operands.complete():
             return None
@@ -210,47 +182,6 @@ class _Matcher:
         (place, *_) = places(condition, {})
         return operands.view(place, condition.ty, rank).at
 
-    def _scores_of(self, product: relax.Call) -> _Scores | None:
-        """What goes into the softmax whose result `product` multiplies with values."""
-        weights, v = product.args
-        softmax, emptied = self._only(weights), None
-        if name_of(softmax) == "relax.where" and scalar(softmax.args[1]) == 0.0:
-            emptied, softmax = softmax.args[0], self._only(softmax.args[2])
-        if name_of(softmax) != "relax.nn.softmax" or not _float_matrices(product, weights, v):
-            return None
-        found = self._chain(softmax.args[0])
-        if found is None or not _float_matrices(found.product, *found.product.args):
-            return None
-        q, k = found.product.args
-        *batch, rows, width = product.ty.shape.values
-        depth = q.ty.shape.values[-1]
-        equal = tvm.sym.Analyzer().can_prove_equal
-        fits = (
-            int(softmax.attrs.axis) % weights.ty.ndim == weights.ty.ndim - 1
-            and all(isinstance(dim, tirx.IntImm) and dim.value > 0 for dim in (depth, width))
-            and equal(k.ty.shape.values[-2], depth)
-            and weights.ty.ndim == product.ty.ndim
-            and all(map(equal, weights.ty.shape.values, [*batch, rows, v.ty.shape.values[-2]]))
-        )
-        if emptied is not None and not broadcasts(emptied.ty, [*batch, rows, _ONE]):
-            return None
-        return replace(found, emptied=emptied) if fits else None
-
-    def _chain(self, value: Expr) -> _Scores | None:
-        """The scores from their product on; all of them of one shape, used once."""
-        call = self._only(value)
-        if name_of(call) == "relax.matmul":
-            return _Scores(call)
-        if name_of(call) not in STEPS:
-            return None
-        for position, argument in enumerate(call.args):
-            if not isinstance(argument, tvm.ir.Var) or not _same_shape(argument, call):
-                continue
-            found = self._chain(argument)
-            if found is not None:
-                return _Scores(found.product, (*found.steps, (call, position)))
-        return None
-
     def _adds_nothing(self, call: relax.Call, position: int) -> bool:
         """Whether a step adds zeros, as an exporter's default mask is."""
         if name_of(call) != "relax.add":
@@ -263,29 +194,3 @@ class _Matcher:
             and scalar(made.args[1]) == 0.0
         )
         return (zeros or scalar(other) == 0.0) and broadcasts(other.ty, list(call.ty.shape.values))
-
-    def _only(self, value: Expr) -> Any:
-        """What a variable that is used once is bound to, else None."""
-        return self.defined.get(value) if len(self.users.get(value, [])) == 1 else None
-
-
-def _float_matrices(*values: Expr) -> bool:
-    types = [value.ty for value in values]
-    return all(
-        isinstance(ty, relax.TensorType)
-        and str(ty.dtype) == "float32"
-        and ty.shape is not None
-        and ty.ndim >= 2
-        for ty in types
-    )
-
-
-def _same_shape(value: Expr, other: Expr) -> bool:
-    ty = value.ty
-    return (
-        isinstance(ty, relax.TensorType)
-        and ty.ndim == other.ty.ndim
-        and other.ty.shape is not None
-        and broadcasts(ty, list(other.ty.shape.values))
-        and broadcasts(other.ty, list(ty.shape.values))
-    )

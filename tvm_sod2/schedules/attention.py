@@ -35,20 +35,21 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
     most = i64(2 * lanes)
     tasks = product(attention.batch) * ((attention.rows + most - i64(1)) // most)
     workers = tirx.min(tasks, i64(4 * traits.cores))
-    scratch = tirx.decl_buffer([workers, i64(layout.size)], "float32", "scratch")
+    scratch = tirx.decl_buffer([workers * i64(layout.size)], "float32", "scratch")
     code.add(tirx.AllocBuffer(scratch))
     blocks = EvenBlocks(code, attention.rows, 2 * lanes)
     tasks, workers = code.slot(tasks, "tasks"), code.slot(workers, "workers")
     work = attention.multiplications()
     with code.tasks(workers, "worker", work) as worker:
         # Neighbouring blocks have the same keys and values: those stay in the caches.
+        memory = code.slot(worker * i64(layout.size), "memory")
         begin = code.slot(worker * tasks // workers, "begin")
         end = code.slot((worker + i64(1)) * tasks // workers, "end")
         with code.loop(end - begin, "turn") as turn:
             task = code.slot(begin + turn, "task")
             first, rows = blocks.locate(task % blocks.count)
             batch = unravel(code, task // blocks.count, attention.batch)
-            block = partial(Block, code, attention, layout, scratch, worker, batch, first, rows)
+            block = partial(Block, code, attention, layout, scratch, memory, batch, first, rows)
             narrow = dict.fromkeys((min(FEW, lanes), lanes))
             versions = [(rows <= i64(count), block((count,)).write) for count in narrow]
             code.branch([*versions, (None, block((lanes, lanes)).write)])

@@ -26,7 +26,7 @@ class Block:
         attention: Attention,
         layout: Scratch,
         scratch: Any,
-        worker: Any,
+        memory: Any,
         batch: list[Any],
         first: Any,
         rows: Any,
@@ -35,7 +35,7 @@ class Block:
         self.code, self.attention, self.layout, self.scratch = code, attention, layout, scratch
         self.batch, self.first, self.rows = batch, first, rows
         self.vectors, self.breadth = vectors, sum(vectors)
-        self.memory = Memory(code, layout, scratch, worker, self.breadth)
+        self.memory = Memory(code, layout, scratch, memory, self.breadth)
         self.softmax = Softmax(code, attention, self.memory, batch, first, rows, vectors)
         along = attention.k.contiguous(len(batch) + 1)
         self.dots = self.breadth <= FEW and along
@@ -217,6 +217,9 @@ class Block:
         value = self.memory.get(self.memory.result(r, column)) * self.softmax.factor[r]
         if attention.emptied is not None:
             value = tirx.Select(attention.emptied(index), f32(0.0), value)
+        if attention.blank is not None:
+            blank = attention.blank(self.softmax.maximum[r], self.softmax.total[r])
+            value = tirx.Select(blank, f32(0.0), value)
         target = attention.result.at(index)
         self.code.store(target.source, value, *target.indices)
 

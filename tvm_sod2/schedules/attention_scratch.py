@@ -64,12 +64,12 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Memory:
-    """A worker's scratch, while it does a block of `breadth` lanes of rows."""
+    """A worker's scratch, from `base` on, while it does a block of `breadth` lanes of rows."""
 
     code: Code
     layout: Scratch
     scratch: Any
-    worker: Any
+    base: Any
     breadth: int
 
     def score(self, j: Any, lane: Any) -> Any:
@@ -81,7 +81,7 @@ class Memory:
         return i64(self.layout.result) + row * i64(self.layout.stride) + column
 
     def get(self, at: Any, width: int = 1) -> Any:
-        return self.scratch[self.worker, ramp(at, width)]
+        return self.scratch[ramp(self.base + at, width)]
 
     def put(self, value: Any, at: Any, width: int = 1) -> None:
-        self.code.store(self.scratch, value, self.worker, ramp(at, width))
+        self.code.store(self.scratch, value, ramp(self.base + at, width))

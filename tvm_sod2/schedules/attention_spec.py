@@ -63,6 +63,10 @@ Step = Callable[[Any, Sequence[Any]], Any]
 """From a score and its logical index (*batch, row, key) to what is made of it."""
 
 
+Blank = Callable[[Any, Any], Any]
+"""By a row's largest score and its sum of powers, whether its weights are all zero."""
+
+
 @dataclass(frozen=True)
 class Causal:
     """A query's row sees the keys up to `row + late`; other scores are `hidden` instead."""
@@ -96,6 +100,7 @@ class Attention:
     steps: tuple[Step, ...]
     emptied: Callable[[Sequence[Any]], Any] | None = None
     causal: Causal | None = None
+    blank: Blank | None = None
 
     def multiplications(self) -> Any:
         """How many multiplications and additions the products take."""
