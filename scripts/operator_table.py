@@ -41,7 +41,8 @@ _OTHER_DOMAINS = """\
 ## Operators of other domains
 
 Imported as arithmetic of the operators above. Those of com.microsoft are what ONNX Runtime's
-optimiser writes into models saved at level extended; those of ai.onnx.ml work on numbers only.
+optimiser writes into models saved at level extended, and its tools for transformers and quantised
+models; those of ai.onnx.ml work on numbers only. Weights of MatMulNBits are floats from import on.
 """
 
 _RELAX = """\

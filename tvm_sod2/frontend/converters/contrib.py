@@ -165,4 +165,5 @@ CONVERTERS: dict[str, Converter] = {
     "com.microsoft.QuickGelu": _quick_gelu,
     "com.microsoft.SkipLayerNormalization": _skip_norm(True),
     "com.microsoft.SkipSimplifiedLayerNormalization": _skip_norm(False),
+    "com.microsoft.TransposeMatMul": _fused_matmul,
 }

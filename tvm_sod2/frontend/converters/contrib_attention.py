@@ -14,6 +14,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
+from tvm_sod2.frontend.converters.contrib_quantised import CONVERTERS as CONTRIB
 from tvm_sod2.frontend.converters.matmul import matmul
 from tvm_sod2.frontend.converters.recurrent import CONVERTERS as RECURRENT
 from tvm_sod2.frontend.dims import expr, product, simplify
@@ -25,35 +26,69 @@ Inputs = list[Any]
 def _attention(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     """softmax(q k^T * scale + masks) v of heads, all three from one product of x."""
     x, weights, bias, mask, past, summand, filled = (*inputs, *[None] * 7)[:7]
-    if filled is not None or attrs.get("past_present_share_buffer") or attrs.get("do_rotary"):
-        raise c.error("caches that are shared and rotary positions cannot be imported")
-    heads, (rows, length, _) = attrs["num_heads"], c.dims(x)
+    if filled is not None:
+        raise c.error("caches that are shared cannot be imported")
     projected = matmul(c, x, weights)
     if bias is not None:
         projected = c.broadcast(R.add, projected, bias)
-    q, k, v = _heads(c, projected, heads, attrs)
-    present = None
+    return _of_projected(c, projected, mask, past, summand, attrs)
+
+
+def _quantised_attention(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
+    """The same with an exact product of bytes."""
+    x, weights, bias, scale, scales, mask, zero, zeros, past = (*inputs, *[None] * 4)[:9]
+    product_ = CONTRIB["com.microsoft.MatMulIntegerToFloat"]
+    projected = c.emit(product_(c, [x, weights, scale, scales, zero, zeros, bias], {}))
+    return _of_projected(c, projected, mask, past, None, attrs)
+
+
+def _of_projected(
+    c: Context,
+    projected: Expr,
+    mask: Expr | None,
+    past: Expr | None,
+    summand: Expr | None,
+    attrs: Attrs,
+) -> list[Expr]:
+    if attrs.get("past_present_share_buffer") or attrs.get("do_rotary"):
+        raise c.error("caches that are shared and rotary positions cannot be imported")
+    q, k, v = _heads(c, projected, attrs["num_heads"], attrs)
     if past is not None:
         before = [c.take(past, c.ints(i)) for i in range(2)]
         k, v = (c.emit(R.concat(pair, 2)) for pair in zip(before, (k, v), strict=True))
-    if len(c.node.output) > 1 and c.node.output[1]:
-        present = c.emit(R.stack([k, v], 0))
-    total = c.dims(k)[2]
+    y = attended(c, q, k, v, masks(c, q, k, mask, attrs, summand), attrs)
+    present = len(c.node.output) > 1 and c.node.output[1]
+    return [y, c.emit(R.stack([k, v], 0))] if present else [y]
+
+
+def attended(c: Context, q: Expr, k: Expr, v: Expr, summands: list[Expr], attrs: Attrs) -> Expr:
+    """Return (rows, length, heads * size) of heads (rows, heads, length, size)."""
     scale = attrs.get("scale") or 1 / math.sqrt(c.dims(q)[3])
     scores = matmul(c, q, c.emit(R.permute_dims(k, [0, 1, 3, 2])))
     scores = c.emit(R.multiply(scores, c.scalar(scale, scores)))
-    hidden = attrs.get("mask_filter_value", -10000.0)
-    for part in (
-        _mask(c, mask, [rows, length, total], hidden),
+    for part in summands:
+        scores = c.broadcast(R.add, scores, c.astype(part, c.dtype(scores)))
+    return joined(c, matmul(c, c.emit(R.nn.softmax(scores, 3)), v))
+
+
+def joined(c: Context, y: Expr) -> Expr:
+    """Return (rows, length, heads * size) of (rows, heads, length, size)."""
+    y = c.emit(R.permute_dims(y, [0, 2, 1, 3]))
+    rows, length, *rest = c.dims(y)
+    return c.reshape(y, [rows, length, product(rest)])
+
+
+def masks(
+    c: Context, q: Expr, k: Expr, mask: Expr | None, attrs: Attrs, summand: Expr | None
+) -> list[Expr]:
+    """Return what is added to the scores of queries and keys, each (rows, heads, length, size)."""
+    (rows, _, length, _), total = c.dims(q), c.dims(k)[2]
+    found = (
+        _mask(c, mask, [rows, length, total], attrs.get("mask_filter_value", -10000.0)),
         _causal(c, length, total) if attrs.get("unidirectional") else None,
         summand,
-    ):
-        if part is not None:
-            scores = c.broadcast(R.add, scores, c.astype(part, c.dtype(scores)))
-    y = matmul(c, c.emit(R.nn.softmax(scores, 3)), v)
-    y = c.emit(R.permute_dims(y, [0, 2, 1, 3]))
-    y = c.reshape(y, [rows, length, product(c.dims(y)[2:])])
-    return [y] if present is None else [y, present]
+    )
+    return [part for part in found if part is not None]
 
 
 def _heads(c: Context, projected: Expr, heads: int, attrs: Attrs) -> list[Expr]:
@@ -130,4 +165,5 @@ def _gates_first(c: Context, weights: Expr, scale: Expr, zero: Expr) -> Expr:
 CONVERTERS: dict[str, Converter] = {
     "com.microsoft.Attention": _attention,
     "com.microsoft.DynamicQuantizeLSTM": _dynamic_quantize_lstm,
+    "com.microsoft.QAttention": _quantised_attention,
 }

@@ -108,6 +108,7 @@ def _dynamic_matmul(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
 
 
 CONVERTERS: dict[str, Converter] = {
+    "com.microsoft.DequantizeLinear": QUANTIZE["DequantizeLinear"],
     "com.microsoft.DynamicQuantizeMatMul": _dynamic_matmul,
     "com.microsoft.MatMulIntegerToFloat": _matmul_to_float,
     "com.microsoft.QGemm": _gemm,
@@ -120,4 +121,5 @@ CONVERTERS: dict[str, Converter] = {
     "com.microsoft.QLinearSigmoid": _between(activation.CONVERTERS["Sigmoid"]),
     "com.microsoft.QLinearSoftmax": _between(_softmax),
     "com.microsoft.QLinearWhere": _where,
+    "com.microsoft.QuantizeLinear": QUANTIZE["QuantizeLinear"],
 }
