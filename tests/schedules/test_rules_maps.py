@@ -132,6 +132,16 @@ def test_few_channels_first_and_last(channels: int) -> None:
         np.testing.assert_array_equal(first(y)[0], x)
 
 
+@pytest.mark.parametrize("pixels", [63, 64, 65, 79, 80, 127, 129])
+def test_permute_at_the_edges_of_blocks_of_tiles(pixels: int) -> None:
+    last = Kernel([tensor(n, 24, w)], lambda bb, x: op.permute_dims(x, [0, 2, 1]))
+    first = Kernel([tensor(n, w, 24)], lambda bb, x: op.permute_dims(x, [0, 2, 1]))
+    x = random(2, 24, pixels)
+    y = np.ascontiguousarray(x.transpose(0, 2, 1))
+    np.testing.assert_array_equal(last(x)[0], y)
+    np.testing.assert_array_equal(first(y)[0], x)
+
+
 def test_permute_with_an_epilogue() -> None:
     kernel = Kernel(
         [tensor(n, 20, h, w), tensor(20)],

@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir import Call, Expr, TensorLoad
+from tvm.ir import Expr, TensorLoad
 
-from tvm_sod2.schedules.rules.polynomial import put
+from tvm_sod2.schedules.rules.exponentials import summed_exponential
 from tvm_sod2.schedules.rules.program import Program, Stage, loads
-from tvm_sod2.schedules.rules.reducers import Combiner
 
 __all__ = ["multiply_by_reciprocals"]
 
@@ -24,7 +23,9 @@ def multiply_by_reciprocals(program: Program) -> Program:
     """The program with such divisions replaced."""
     stages = list(program.stages)
     for stage in program.stages:
-        if not program.is_temporary(stage.buffer) or not _sums_exponentials(program, stage):
+        if not program.is_temporary(stage.buffer) or stage.epilogue is not None:
+            continue
+        if summed_exponential(program, stage) is None:
             continue
         readers = [s for s in stages if s.reads(stage.buffer)]
         changed = [_multiply(reader, stage) for reader in readers]
@@ -36,36 +37,6 @@ def multiply_by_reciprocals(program: Program) -> Program:
         by_old |= {id(old): new for old, new in zip(readers, changed, strict=True) if new}
         stages = [by_old.get(id(s), s) for s in stages]
     return Program(program.func, stages, program.temporaries)
-
-
-def _sums_exponentials(program: Program, stage: Stage) -> bool:
-    if stage.combiner is not Combiner.SUM or stage.epilogue is not None:
-        return False
-    term = stage.value
-    if stage.kept is not None and isinstance(term, TensorLoad):
-        term = stage.kept[2]
-    if not isinstance(term, Call) or getattr(term.op, "name", "") != "tirx.exp":
-        return False
-    argument = term.args[0]
-    if not isinstance(argument, tirx.Sub) or not isinstance(argument.b, TensorLoad):
-        return False
-    return any(
-        s.combiner is Combiner.MAX
-        and s.epilogue is None
-        and s.buffer.same_as(argument.b.source)
-        and _same_term(s, argument.a, stage)
-        for s in program.stages
-    )
-
-
-def _same_term(maximum: Stage, term: Expr, total: Stage) -> bool:
-    """Whether the maximum is over the very terms whose differences to it are taken."""
-    if len(maximum.axes) != len(total.axes) or len(maximum.reduced) != len(total.reduced):
-        return False
-    pairs = zip((*maximum.axes, *maximum.reduced), (*total.axes, *total.reduced), strict=True)
-    moved = {hash(a.var): b.var for a, b in pairs}
-    value = put(maximum.value, moved)
-    return tvm_ffi.structural_equal(value, term)
 
 
 def _multiply(reader: Stage, total: Stage) -> Stage | None:

@@ -9,6 +9,7 @@ from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.rules.access import Memory
+from tvm_sod2.schedules.rules.exponentials import shorten_exponentials
 from tvm_sod2.schedules.rules.inline import fold_epilogues, inline_maps, keep_terms
 from tvm_sod2.schedules.rules.loops import product, sequence, static
 from tvm_sod2.schedules.rules.maps import emit_map
@@ -36,7 +37,8 @@ def reduced_program(func: PrimFunc) -> Program | None:
     program = read_program(func)
     if program is None:
         return None
-    return multiply_by_reciprocals(keep_terms(fold_epilogues(inline_maps(program))))
+    program = keep_terms(fold_epilogues(inline_maps(program)))
+    return shorten_exponentials(multiply_by_reciprocals(program))
 
 
 def schedule_stages(func: PrimFunc, traits: Traits) -> PrimFunc | None:

@@ -2,8 +2,8 @@
 
 Before: ``for b, f: y[b*F + f] = x[f*B + b]``, one side of which takes a cache line per element.
 After: tiles of T rows by T columns, T the lanes of a vector: T vector loads along `b`, log2(T)
-rounds of shuffles, T vector stores along `f`. The last tile of an axis ends at its extent, so some
-elements are written twice.
+rounds of shuffles, T vector stores along `f`, four tiles side by side at a time. The last tile of
+an axis ends at its extent, so some elements are written twice.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from tvm_sod2.schedules.rules.loops import (
 from tvm_sod2.schedules.rules.program import Axis, loads
 
 __all__ = ["crossed_axis", "emit_transposed"]
+
+_BLOCK = 4
+"""Tiles side by side that a task takes before the next channels: caches fetch lines in pairs."""
 
 _TILE_BYTES = 512  # constant buffers of 1024 bytes and more leave the stack
 
@@ -103,23 +106,31 @@ def _tiles(
     # The axis of known (usually small) extent inside: whole lines on both sides stay in the cache.
     inner, outer = (across, along) if static(along.extent) is None else (along, across)
     others = [a for a in nest.axes if a is not along and a is not across]
-    extents = [*(a.extent for a in others), ceil_div(outer.extent, size)]
+    tiles = ceil_div(outer.extent, size)
+    extents = [*(a.extent for a in others), ceil_div(tiles, _BLOCK)]
 
     def body(task: Expr) -> Stmt:
         bound: list[Stmt] = []
         *at, block = [bind(bound, "at", c) for c in decode(task, extents)]
         mapping = {hash(a.var): c for a, c in zip(others, at, strict=True)}
-        start = bind(bound, "start", _tile_start(block, outer.extent, size))
+        first = bind(bound, "first", block * i64(_BLOCK))
+        here = bind(bound, "here", tirx.Min(i64(_BLOCK), tiles - first))
 
-        def tile(j: Expr) -> Stmt:
+        def line(j: Expr) -> Stmt:
             statements: list[Stmt] = []
             base = bind(statements, "base", _tile_start(j, inner.extent, size))
-            starts = {hash(outer.var): start, hash(inner.var): base}
-            tile_at = _tile(nest, along, across, crossed, size, {**mapping, **starts})
-            return sequence([*statements, *tile_at])
+
+            def tile(k: Expr) -> Stmt:
+                found: list[Stmt] = []
+                start = bind(found, "start", _tile_start(first + k, outer.extent, size))
+                starts = {hash(outer.var): start, hash(inner.var): base}
+                tile_at = _tile(nest, along, across, crossed, size, {**mapping, **starts})
+                return sequence([*found, *tile_at])
+
+            return sequence([*statements, serial(here, tile, "tile")])
 
         count = ceil_div(inner.extent, size)
-        loop = tile(i64(0)) if static(count) == 1 else serial(count, tile, "tile")
+        loop = line(i64(0)) if static(count) == 1 else serial(count, line, "line")
         return sequence([*bound, loop])
 
     if not parallel:
