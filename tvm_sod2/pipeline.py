@@ -22,6 +22,7 @@ from tvm_sod2.passes.bounds import with_bounds
 from tvm_sod2.passes.broadcast import decide_broadcasts
 from tvm_sod2.passes.cancel_permutes import cancel_permutes
 from tvm_sod2.passes.einsum_products import einsum_products
+from tvm_sod2.passes.flatten_conv3d import flatten_conv3d
 from tvm_sod2.passes.fold_affine import fold_affine
 from tvm_sod2.passes.fold_constants import fold_constants
 from tvm_sod2.passes.fold_norms import fold_norms
@@ -110,7 +111,10 @@ def phases(target: Target) -> list[Phase]:
 def _cpu_kernels(target: Target) -> list[Phase]:
     traits = Traits.from_target(target)
     return [
-        Phase("layout", [widen_conv1d, *layout_passes(), cancel_permutes, merge_concats]),
+        Phase(
+            "layout",
+            [flatten_conv3d, widen_conv1d, *layout_passes(), cancel_permutes, merge_concats],
+        ),
         Phase(
             "fuse",
             [
