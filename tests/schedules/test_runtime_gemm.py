@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from kernel_cases import Case, Compiled, close, dims, gelu, random, tensor
 from tvm import relax
@@ -25,6 +26,7 @@ def run() -> Compiled:
             "broadcast": Case(
                 lambda x, y: op.matmul(x, y), [tensor(b, 1, m, 16), tensor(8, 16, 20)]
             ),
+            "batches": Case(lambda x, y: op.matmul(x, y), [tensor(b, s, m, k), tensor(s, k, n)]),
             "one_column": Case(lambda x, y: op.matmul(x, y), [tensor(m, k), tensor(k, 1)]),
         }
     )
@@ -54,3 +56,32 @@ def test_batches_broadcast(run: Compiled) -> None:
     for batch, m in ((3, 5), (1, 13)):
         x, y = random(batch, 1, m, 16), random(8, 16, 20)
         close(run("broadcast", x, y), x.astype(float) @ y)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 15, 16])
+@pytest.mark.parametrize("k", [31, 32, 33, 47, 64, 150])
+def test_few_columns(run: Compiled, k: int, n: int) -> None:
+    """From two vectors of the reduction on they are dot products."""
+    for m in (0, 1, 3, 4, 5, 9):
+        x, y = random(m, k), random(k, n)
+        close(run("plain", x, y), gelu(x.astype(float) @ y))
+        x, y = random(2, 3, m, k), random(3, k, n)
+        close(run("batches", x, y), x.astype(float) @ y)
+
+
+@pytest.mark.parametrize("n", [127, 128, 129, 250])
+def test_one_row(run: Compiled, n: int) -> None:
+    for k in (0, 1, 17):
+        x, y = random(1, k), random(k, n)
+        close(run("plain", x, y), gelu(x.astype(float) @ y))
+
+
+def test_what_is_not_finite_stays_in_its_sum(run: Compiled) -> None:
+    """The last vector of a row shares elements with the one before; they do not count twice."""
+    x, y = random(5, 40), random(40, 2)
+    x[2, 30], y[35, 1] = np.inf, 0.0
+    x[3, 39] = np.nan
+    (found,) = run("batches", x[None, None].repeat(3, 1), y[None].repeat(3, 0))
+    with np.errstate(invalid="ignore"):
+        expected = x @ y
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)

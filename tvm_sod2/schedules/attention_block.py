@@ -12,7 +12,7 @@ from tvm_sod2.schedules.attention_scratch import CHUNK, FEW, Memory, Scratch
 from tvm_sod2.schedules.attention_softmax import LOG2_E, Softmax
 from tvm_sod2.schedules.attention_spec import Attention
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
-from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.microkernel import Registers, across
 from tvm_sod2.schedules.panels import Widths, pieces
 from tvm_sod2.schedules.transpose import transpose
 
@@ -145,22 +145,10 @@ class Block:
             with self.code.loop(whole, "vector") as vector:
                 sum_ = total[ramp(0, lanes)] + term(vector * i64(lanes), lanes)
                 self.code.store(total, sum_, ramp(0, lanes))
-            value = self._across(total[ramp(0, lanes)], lanes)
+            value = across(self.code, total[ramp(0, lanes)], lanes)
         for at, width in pieces(rest, lanes):
-            value = value + self._across(term(i64(whole * lanes + at), width), width)
+            value = value + across(self.code, term(i64(whole * lanes + at), width), width)
         self.memory.put(value, self.memory.score(j, r))
-
-    def _across(self, vector: Any, width: int) -> Any:
-        """The sum of a vector's lanes, by halves."""
-        if width == 1:
-            return vector
-        register = self.code.register(width, "across", width)
-        self.code.store(register, vector, ramp(0, width))
-        for half in (width >> n for n in range(1, width.bit_length())):
-            halves = register[ramp(0, half)] + register[ramp(half, half)]
-            register = self.code.register(half, "half", width)
-            self.code.store(register, halves, ramp(0, half))
-        return register[i64(0)]
 
     def _products(self, column: Any, vectors: Widths, keys: Any, first: Any, count: int) -> None:
         """Add what the chunk's first keys give to some rows and columns of the result."""

@@ -112,3 +112,16 @@ class Registers:
                 if self.chains > 1:
                     self.code.store(chains[0], value, lanes)
                 yield r, offset, width, chains[0]
+
+
+def across(code: Code, vector: Any, width: int) -> Any:
+    """The sum of a vector's lanes, by halves; written in a bank."""
+    if width == 1:
+        return vector
+    register = code.register(width, "across", width)
+    code.store(register, vector, ramp(0, width))
+    for half in (width >> n for n in range(1, width.bit_length())):
+        halves = register[ramp(0, half)] + register[ramp(half, half)]
+        register = code.register(half, "half", width)
+        code.store(register, halves, ramp(0, half))
+    return register[i64(0)]

@@ -26,6 +26,9 @@ class Shape:
     vectors: int
     lanes: int
 
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
     @property
     def columns(self) -> int:
         return self.vectors * self.lanes
