@@ -10,7 +10,7 @@ from tvm.tirx import ForKind
 from tvm_ffi import structural_walk
 
 from tvm_sod2.passes.codegen import CompileKernels
-from tvm_sod2.passes.fork import CHUNKS, ForkAboveGrain
+from tvm_sod2.passes.fork import ForkAboveGrain
 from tvm_sod2.schedules.grain import FORK, GRAIN
 from tvm_sod2.schedules.kernel import Code, f32, i64
 from tvm_sod2.schedules.traits import host_target
@@ -53,8 +53,9 @@ def test_the_tasks_are_written_once_and_the_dims_decide_how_they_are_called() ->
     host, tasks = mod["squares"], mod["squares_kernel"]
     assert len(mod.functions) == 2
     assert [parallel(f.body) for f in (host, tasks)] == [1, 0]
-    assert [len(found(f.body, tirx.BufferStore)) for f in (host, tasks)] == [0, 1]
-    (choice,) = found(host.body, tirx.IfThenElse)
+    stored = [{str(s.buffer.dtype) for s in found(f.body, tirx.BufferStore)} for f in (host, tasks)]
+    assert stored == [{"int64"}, {"float32"}]  # the host finds out each thread's part
+    choice = next(c for c in found(host.body, tirx.IfThenElse) if c.else_case is not None)
     assert (parallel(choice.then_case), parallel(choice.else_case)) == (1, 0)
     assert not any(node.attr_key == FORK for node in found(host.body, tirx.AttrStmt))
 
@@ -63,7 +64,7 @@ def test_the_tasks_are_written_once_and_the_dims_decide_how_they_are_called() ->
 def test_constant_work_leaves_no_choice(tasks: int, forks: int) -> None:
     host = forked(squares(64, tasks))["squares"]
     assert parallel(host.body) == forks
-    assert found(host.body, tirx.IfThenElse) == []
+    assert all(choice.else_case is None for choice in found(host.body, tirx.IfThenElse))
 
 
 @pytest.mark.parametrize("work_per_task", [1, GRAIN])
@@ -108,8 +109,34 @@ def test_tasks_may_hold_copies_of_a_let() -> None:
 def test_every_task_runs_once(work_per_task: int) -> None:
     mod = tvm.IRModule({"squares": squares(work_per_task)})
     (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]
-    for n in (0, 1, CHUNKS - 1, CHUNKS, CHUNKS + 1, 3 * CHUNKS + 5, 1009):
+    for n in (0, 1, 2, 3, 7, 64, 1009):
         x = np.arange(n, dtype="float32") / 7
         y = tvm.runtime.tensor(np.full(n, np.nan, "float32"))
         library["squares"](tvm.runtime.tensor(x), y)
         np.testing.assert_allclose(y.numpy(), x * x + np.arange(n), rtol=1e-6)
+
+
+@pytest.mark.parametrize("work_per_task", [1, GRAIN])
+def test_each_thread_prepares_once_for_its_part(work_per_task: int) -> None:
+    """y[t] is where the part of t begins, z[t] the number of tasks before t in it."""
+    n = tirx.Var("n", "int64")
+    y, z = (tirx.decl_buffer([n], "int64", name) for name in "yz")
+    code = Code()
+    with code.parts(n, "t", n * i64(work_per_task)) as (begin, end):
+        before = code.buffer(1, "before", "int64")
+        code.store(before, i64(0), 0)
+        with code.loop(end - begin, "i") as i:
+            code.store(y, begin, begin + i)
+            code.store(z, before[i64(0)], begin + i)
+            code.store(before, before[i64(0)] + i64(1), 0)
+    func = tirx.PrimFunc([y, z], code.body()).with_attr({"global_symbol": "parts"})
+    mod = tvm.IRModule({"parts": func.with_attr("tirx.noalias", True)})
+    (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]
+    for size in (0, 1, 2, 5, 1009):
+        out = [tvm.runtime.tensor(np.full(size, -1, "int64")) for _ in range(2)]
+        library["parts"](*out)
+        begins, before_t = (tensor.numpy() for tensor in out)
+        np.testing.assert_array_equal(begins + before_t, np.arange(size))
+        threads = tvm.get_global_func("runtime.NumThreads")()
+        parts = min(size, threads) if work_per_task == GRAIN else min(size, 1)
+        assert len(set(begins.tolist())) == parts

@@ -5,12 +5,13 @@
         x[t] = f(t)                                    x[t] = f(t)
 
                                       ->       if n * 64 >= GRAIN:
-                                                   for c in T.parallel(ceildiv(n, size)):
-                                                       k_tasks(x, c * size, min(size, n - c * size))
+                                                   on each thread:
+                                                       k_tasks(x, begin, count)  # its part
                                                else:
                                                    k_tasks(x, 0, n)
 
-The tasks become a function of their own, since machine code for them is wanted only once.
+The tasks become a function of their own, since machine code for them is wanted only once. A body
+that asks for the end of its part (schedules/grain.py) is that function's body, without a loop.
 """
 
 from __future__ import annotations
@@ -22,14 +23,10 @@ from tvm import tirx
 from tvm.tirx import ForKind
 from tvm_ffi import structural_map
 
-from tvm_sod2.schedules.grain import FORK, GRAIN
-
-CHUNKS = 64
-"""Calls that the tasks of a fork are dealt out in: fine enough for many threads, few enough to cost
-nothing."""
-
+from tvm_sod2.schedules.grain import FORK, GRAIN, PART
 
 _CPU = 1  # DLPack's number
+_END_OF_PART = tvm.ir.Op.get(PART)
 
 
 @tvm.transform.module_pass(opt_level=0, name="ForkAboveGrain")
@@ -60,35 +57,26 @@ class _Outliner:
         self.regions: dict[tirx.Var, tuple[tirx.Var, Any]] = {}
 
     def mark(self, node: tirx.AttrStmt) -> Any:
-        """The loop over tasks as a loop over chunks of them."""
+        """The loop over tasks as one over a part of them, run by each thread."""
         if node.attr_key != FORK:
             return node
-        loop, one = node.body, _i64(1)
+        loop = node.body
         begin, count = tirx.Var("begin", "int64"), tirx.Var("count", "int64")
         self.regions[begin] = count, loop.extent
-        tasks = tirx.For(loop.loop_var, begin, count, ForKind.SERIAL, loop.body)
+        part = _part(loop, begin, count)
         # Where a task's larger buffers come from, as MakePackedAPI says it of whole kernels.
         for key, value in (("device_id", 0), ("device_type", _CPU)):
-            tasks = tirx.AttrStmt(tvm.ir.StringImm("default"), key, _i32(value), tasks)
-        region = tirx.AttrStmt(self.target, "target", _i32(0), tasks)
-        size = tirx.max(tirx.floordiv(loop.extent + _i64(CHUNKS - 1), _i64(CHUNKS)), one)
-        chunk = tirx.Var("chunk", "int64")
-        body = [
-            tirx.Bind(begin, chunk * size),
-            tirx.Bind(count, tirx.min(size, loop.extent - begin)),
-            region,
-        ]
-        chunks = tirx.floordiv(loop.extent + size - one, size)
-        forked = tirx.For(chunk, _i64(0), chunks, ForKind.PARALLEL, tirx.SeqStmt(body))
-        return tirx.AttrStmt(node.node, FORK, node.value, forked)
+            part = tirx.AttrStmt(tvm.ir.StringImm("default"), key, _i32(value), part)
+        region = tirx.AttrStmt(self.target, "target", _i32(0), part)
+        return tirx.AttrStmt(node.node, FORK, node.value, _on_each_thread(begin, count, loop.extent, region))
 
     def choose(self, node: tirx.AttrStmt) -> Any:
         """The forked loop where there is work for it, else one call for all tasks."""
         if node.attr_key != FORK:
             return node
         forked = node.body
-        first, _, *call = forked.body.seq
-        begin = first.var
+        *_, first, _, guarded = forked.body.seq
+        begin, call = first.var, guarded.then_case.seq
         count, extent = self.regions[begin]
         whole = {begin: _i64(0), count: extent}
         error = call[0].var
@@ -99,6 +87,44 @@ class _Outliner:
         if isinstance(node.value, tirx.IntImm):
             return forked if node.value.value >= GRAIN else alone
         return tirx.IfThenElse(node.value >= _i64(GRAIN), forked, alone)
+
+
+def _part(loop: tirx.For, begin: tirx.Var, count: tirx.Var) -> Any:
+    """The tasks [begin, begin + count), or a body that goes through them itself."""
+    found = False
+
+    def end(call: tvm.ir.Call) -> Any:
+        nonlocal found
+        if not call.op.same_as(_END_OF_PART):
+            return call
+        found = True
+        return begin + count
+
+    body = structural_map(loop.body, [(tvm.ir.Call, end)], order="post")
+    if found:
+        return tirx.SeqStmt([tirx.Bind(loop.loop_var, begin), body])
+    return tirx.For(loop.loop_var, begin, count, ForKind.SERIAL, loop.body)
+
+
+def _on_each_thread(begin: tirx.Var, count: tirx.Var, tasks: Any, part: Any) -> Any:
+    """`part` by every thread that has tasks: those that TVM gives it of a parallel loop."""
+    first, end = (tirx.decl_buffer([_i64(1)], "int64", name) for name in ("first", "end"))
+    at, task = _i64(0), tirx.Var("task", "int64")
+    bounds = [
+        tirx.BufferStore(first, tirx.min(first[at], task), [at]),
+        tirx.BufferStore(end, task + _i64(1), [at]),
+    ]
+    body = [
+        tirx.AllocBuffer(first),
+        tirx.BufferStore(first, tasks, [at]),
+        tirx.AllocBuffer(end),
+        tirx.BufferStore(end, _i64(0), [at]),
+        tirx.For(task, at, tasks, ForKind.PARALLEL, tirx.SeqStmt(bounds)),
+        tirx.Bind(begin, first[at]),
+        tirx.Bind(count, end[at] - begin),
+        tirx.IfThenElse(count > at, part, None),
+    ]
+    return tirx.AttrStmt(_i32(0), "pragma_parallel_launch_point", _i32(1), tirx.SeqStmt(body))
 
 
 def _i32(value: int) -> tirx.IntImm:

@@ -5,6 +5,13 @@
 
 Whether the threads are woken is decided at run time from `work`, see passes/fork.py. A task must
 not depend on another.
+
+What each thread has to do once, whatever its part of the tasks, stands before a loop over the part:
+
+    attr "sod2.fork" = work
+    for begin in T.parallel(tasks):            # is run once by each thread
+        prepare()
+        for task in T.serial(begin, end_of_part(begin)): ...
 """
 
 from __future__ import annotations
@@ -15,6 +22,8 @@ from tvm import tirx
 from tvm.tirx import ForKind
 
 FORK = "sod2.fork"
+
+PART = "tirx.tvm_thread_invariant"  # to TVM's passes an identity that they cannot see through
 
 GRAIN = 2**19
 """Work below which a kernel stays on one thread, in vector instructions times lanes.
@@ -29,3 +38,8 @@ def tasks(var: Any, extent: Any, work: Any, body: Any) -> Any:
     """`body` for each value of `var` in [0, extent), on several threads if `work` is worth it."""
     loop = tirx.For(var, tirx.IntImm("int64", 0), extent, ForKind.PARALLEL, body)
     return tirx.AttrStmt(tirx.IntImm("int32", 0), FORK, work, loop)
+
+
+def end_of_part(begin: Any) -> Any:
+    """The end of the part of the tasks that begins with `begin`: one task until passes/fork.py."""
+    return tirx.call_intrin("int64", PART, begin + tirx.IntImm("int64", 1))

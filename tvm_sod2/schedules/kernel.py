@@ -135,6 +135,12 @@ class Code:
         self.add(grain.tasks(var, i64(extent), work, _sequence(self._open.pop())))
 
     @contextmanager
+    def parts(self, extent: Any, name: str, work: Any) -> Iterator[tuple[Any, Any]]:
+        """As `tasks`, but each thread once: yields the range of tasks that is its part."""
+        with self.tasks(extent, name, work) as begin:
+            yield begin, self.slot(grain.end_of_part(begin), f"{name}_end")
+
+    @contextmanager
     def vector(self, width: int) -> Iterator[Any]:
         """`width` lanes at once; yields the lane. TVM refuses a vectorised loop over one lane."""
         if width == 1:
