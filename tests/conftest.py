@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tvm_sod2.models import ModelFetchError, fetch
+
+# TVM takes half of the processors, one of two: kernels would never run on several threads.
+os.environ.setdefault("TVM_NUM_THREADS", "2")
 
 
 @pytest.fixture(scope="session")

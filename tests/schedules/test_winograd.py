@@ -31,12 +31,14 @@ CONVS = {
     "valid": (33, 16, (0, 0, 0, 0)),
     "uneven": (16, 37, (2, 1, 0, 3)),
 }
-# The same with versions: the weights of 2x2 tiles are constants, then none are.
+# The same with versions: the weights of 2x2 tiles are constants, then none are, then threads share
+# the place for them.
 LARGE = {
     "large": (50, 47, (1, 1, 1, 1)),
     "large uneven": (45, 64, (0, 2, 1, 0)),
     "largest": (70, 97, (1, 1, 1, 1)),
     "largest uneven": (97, 83, (1, 0, 2, 1)),
+    "largest shared": (150, 100, (1, 1, 1, 1)),
 }
 IMAGES = (
     (1, 1, 1),

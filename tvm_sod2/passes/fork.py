@@ -68,7 +68,8 @@ class _Outliner:
         for key, value in (("device_id", 0), ("device_type", _CPU)):
             part = tirx.AttrStmt(tvm.ir.StringImm("default"), key, _i32(value), part)
         region = tirx.AttrStmt(self.target, "target", _i32(0), part)
-        return tirx.AttrStmt(node.node, FORK, node.value, _on_each_thread(begin, count, loop.extent, region))
+        forked = _on_each_thread(begin, count, loop.extent, region)
+        return tirx.AttrStmt(node.node, FORK, node.value, forked)
 
     def choose(self, node: tirx.AttrStmt) -> Any:
         """The forked loop where there is work for it, else one call for all tasks."""

@@ -18,14 +18,14 @@ from tvm import tirx
 from tvm_sod2.schedules.conv2d import convolve
 from tvm_sod2.schedules.convolution import Convolution, read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, lowered
+from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, lowered
 from tvm_sod2.schedules.panels import Panels, Shape
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.winograd_choice import Cost, winograd_limit
 from tvm_sod2.schedules.winograd_matrices import FORMS, TAPS, Form
 from tvm_sod2.schedules.winograd_steps import convolve_tiles, tiles
-from tvm_sod2.schedules.winograd_weights import pack_weights, transform, transformed_at_build
+from tvm_sod2.schedules.winograd_weights import Weights, pack_weights, transformed_at_build
 
 # Below this many channels on either side the transforms cost more than they save.
 FEWEST_CHANNELS = 16
@@ -62,13 +62,12 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
         return Refusal("not allowed")
     stored = next((form for form in forms if transformed_at_build(form, panels, depth)), None)
     code = Code()
-    count = TAPS**2 if stored is None else stored.products
     sizes = panels.packed_shape(depth)
-    packed = tirx.decl_buffer([i64(count), *sizes], "float32", f"{conv.weights.name}_packed")
-    versions = _versions(code, group, conv, panels, packed, forms, stored, traits)
+    weights = Weights.declare(code, conv.weights.name, sizes, stored, forms[0])
+    versions = _versions(code, group, conv, panels, weights, forms, traits)
     _write(code, versions)
     params = list(group.func.params)
-    params[group.position(conv.weights)] = packed
+    params[group.position(conv.weights)] = weights.packed
     pack = partial(pack_weights, conv.layout, stored, panels.shape.columns)
     return Kernel(
         lowered(group.func, params, code.body()).with_attr(SCRATCH, True),
@@ -82,36 +81,28 @@ def _versions(
     group: Group,
     conv: Convolution,
     panels: Panels,
-    packed: Any,
+    weights: Weights,
     forms: list[Form],
-    stored: Form | None,
     traits: Traits,
 ) -> list[_Version]:
     """The forms down to the one whose weights are stored, without one a direct convolution, too."""
     depth, shape = conv.sizes["I"], panels.shape
     narrow = replace(panels, shape=replace(shape, rows=min(shape.rows, NARROW)))
+    stored = weights.stored
     used = forms if stored is None else forms[: forms.index(stored) + 1]
-    weights = packed
-    if used[0] is not stored:
-        sizes = [i64(used[0].products), *packed.shape[1:]]
-        weights = tirx.decl_buffer(sizes, "float32", f"{conv.weights.name}_points")
-        code.add(tirx.AllocBuffer(weights))
     versions = []
     for form in used:
         tiled = panels if form is used[0] else narrow
 
         def winograd(form: Form = form, tiled: Panels = tiled) -> None:
-            if form is not stored:
-                transform(code, form, packed, weights, shape.lanes)
-            points = packed if form is stored else weights
-            convolve_tiles(code, group, form, tiled, points, depth)
+            convolve_tiles(code, group, form, tiled, weights, depth)
 
         cost = Cost.winograd(form, depth, panels.n, form is stored, traits)
         count = conv.batch * tiles(form, conv.vertical.out) * tiles(form, conv.horizontal.out)
         size = f"{tiled.shape.rows}x{tiled.shape.columns}"
         versions.append(_Version(f"winograd {form.out}x{form.out} {size}", cost, count, winograd))
     if stored is None:
-        direct = partial(convolve, code, group, conv, narrow, packed)
+        direct = partial(convolve, code, group, conv, narrow, weights.packed)
         name = f"conv 3x3 {narrow.shape.rows}x{narrow.shape.columns}"
         versions.append(_Version(name, Cost.direct(), conv.pixels, direct))
     return versions

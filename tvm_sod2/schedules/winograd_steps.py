@@ -21,7 +21,7 @@ from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, pieces, widths
 from tvm_sod2.schedules.winograd_matrices import Form
-from tvm_sod2.schedules.winograd_weights import named
+from tvm_sod2.schedules.winograd_weights import Load, Weights, named
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class _Task:
     form: Form
     shape: Shape
     panels: Panels
-    weights: Any
+    used: tuple[Any, Any]  # the first panel of the thread, and the one behind its last
+    weight: Load
     data: Any
     products: Any
     patch: Any
@@ -56,36 +57,47 @@ def tiles(form: Form, extent: Any) -> Any:
 
 
 def convolve_tiles(
-    code: Code, group: Group, form: Form, panels: Panels, weights: Any, depth: int
+    code: Code, group: Group, form: Form, panels: Panels, weights: Weights, depth: int
 ) -> None:
-    """The tasks, with transformed weights [products, panels, I, columns]."""
+    """The tasks: blocks of tiles or, where threads share the place for weights, panels."""
     x, shape = group.inputs[0], panels.shape
     batch, out_h, out_w = list(group.output.shape)[:3]
     across = tiles(form, out_w)
     blocks = EvenBlocks(code, tiles(form, out_h) * across, shape.rows)
+    every, by_panels = batch * blocks.count, weights.shared is not None
     # Of nine multiplications a direct convolution needs, 36 / 16 or 16 / 4 are left.
     work = batch * out_h * out_w * i64(depth * panels.n * form.products // form.out**2)
-    with code.tasks(batch * blocks.count, "t", work) as t, code.bank():
-        first, rows = blocks.locate(t % blocks.count)
-        task = _Task(
-            code,
-            group,
-            form,
-            shape,
-            panels,
-            weights,
-            code.buffer(form.products * shape.rows * depth, "data"),
-            code.buffer(form.products * shape.rows * panels.count * shape.columns, "products"),
-            code.buffer(form.products * shape.lanes, "patch"),
-            (int(group.attrs["padding"][0]), int(group.attrs["padding"][1])),
-            code.slot(t // blocks.count, "n"),
-            first,
-            rows,
-            code.slot(across, "across"),
-        )
-        _transform_inputs(task, x, depth)
-        _multiply(task, depth)
-        _transform_outputs(task, panels.n)
+    with code.parts(panels.count if by_panels else every, "t", work) as (begin, end), code.bank():
+        used = (begin, end) if by_panels else (i64(0), i64(panels.count))
+        weight = weights.load(code, form, shape.lanes, *used)
+        data = code.buffer(form.products * shape.rows * depth, "data")
+        size = form.products * shape.rows * panels.count * shape.columns
+        products = code.buffer(size, "products")
+        patch = code.buffer(form.products * shape.lanes, "patch")
+        first_block, count = (i64(0), every) if by_panels else (begin, end - begin)
+        with code.loop(count, "block") as block:
+            t = code.slot(first_block + block, "t")
+            first, rows = blocks.locate(t % blocks.count)
+            task = _Task(
+                code,
+                group,
+                form,
+                shape,
+                panels,
+                used,
+                weight,
+                data,
+                products,
+                patch,
+                (int(group.attrs["padding"][0]), int(group.attrs["padding"][1])),
+                code.slot(t // blocks.count, "n"),
+                first,
+                rows,
+                code.slot(across, "across"),
+            )
+            _transform_inputs(task, x, depth)
+            _multiply(task, depth)
+            _transform_outputs(task, panels.n)
 
 
 def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
@@ -149,7 +161,9 @@ def _multiply(task: _Task, depth: int) -> None:
     """products[p] [tiles, columns] = data[p] [tiles, depth] @ weights[p] [depth, columns]."""
     code, shape, panels = task.code, task.shape, task.panels
     row_size = panels.count * shape.columns
-    with code.loop(task.form.products, "point") as point, code.loop(panels.count, "panel") as panel:
+    begin, end = task.used
+    with code.loop(task.form.products, "point") as point, code.loop(end - begin, "p") as p:
+        panel = code.slot(begin + p, "panel")
 
         def fill(vectors: Widths, rows: int) -> None:
             registers = Registers(code, rows, vectors)
@@ -157,7 +171,7 @@ def _multiply(task: _Task, depth: int) -> None:
             registers.run(
                 depth,
                 lambda r, i: task.data[base + i64(r * depth) + i],
-                lambda offset, size, i: task.weights[point, panel, i, ramp(offset, size)],
+                lambda offset, size, i: task.weight(point, panel, i, ramp(offset, size)),
             )
             for r, offset, size, total in registers.totals():
                 row = (point * i64(shape.rows) + i64(r)) * i64(row_size)
@@ -209,7 +223,11 @@ def _transform_outputs(task: _Task, channels: int) -> None:
                         value = group.stored(task.patch[at], index)
                         code.store(group.output, value, *index)
 
-        with code.loop(channels // lanes, "c") as c:
-            transform(c * i64(lanes), lanes)
+        vectors = task.shape.columns // lanes
+        begin, end = (panel * i64(vectors) for panel in task.used)
+        whole = tirx.min(end, i64(channels // lanes)) - begin
+        with code.loop(whole, "c") as c:
+            transform(code.slot((begin + c) * i64(lanes), "channel"), lanes)
         if channels % lanes:
-            transform(i64(channels - channels % lanes), channels % lanes)
+            rest = partial(transform, i64(channels - channels % lanes), channels % lanes)
+            code.branch([(task.used[1] == i64(task.panels.count), rest)])
