@@ -82,15 +82,20 @@ CONVOLUTIONS = {
     "grouped": (3, 20, 24, 1, 1, 1, 2),
     "depthwise": (3, 40, 40, 1, 1, 1, 40),
     "strided_depthwise": (5, 33, 33, 2, 2, 1, 33),
+    "two_taps_depthwise": (2, 22, 22, 1, 1, 1, 22),
+    "one_tap_depthwise": (1, 17, 17, 1, 0, 1, 17),
+    "wide_depthwise": (7, 16, 16, 3, 3, 1, 16),
+    "nine_bits": (3, 33, 33, 2, 1, 1, 33),
     "dilated_depthwise": (3, 16, 16, 1, 2, 2, 16),
 }
 
-SIGNED = ("words", "first_layer", "strided_depthwise")
+SIGNED = ("words", "first_layer", "depthwise", "strided_depthwise", "dilated_depthwise")
 
 
 def _weight(name: str) -> np.ndarray:
     kernel, inputs, outputs, *_, groups = CONVOLUTIONS[name]
-    return bytes_(outputs, kernel, kernel, inputs // groups)
+    weight = bytes_(outputs, kernel, kernel, inputs // groups)
+    return weight * np.int16(2) if name == "nine_bits" else weight
 
 
 def _convolution(name: str, dtype: str) -> Case:
@@ -135,11 +140,13 @@ def test_rows_depths_and_columns(run: Compiled, dtype: str, k: int, n: int) -> N
 @pytest.mark.parametrize("form", FORMS)
 def test_instruction_forms(form: str) -> None:
     cases = {f"{dtype}_37_15": _product(dtype, 37, 15) for dtype in DTYPES}
-    other = Compiled({**cases, "words_int8": _convolution("words", "int8")}, FORMS[form])
-    assert all(FORMS[form].dot in choice for choice in other.choices.values())
+    convolutions = {f"{name}_int8": _convolution(name, "int8") for name in ("words", "depthwise")}
+    other = Compiled({**cases, **convolutions}, FORMS[form])
+    assert all(choice.startswith("int8 ") for choice in other.choices.values())
     for dtype in DTYPES:
         _check_product(other, dtype, 37, 15)
-    _check_convolution(other, "words", "int8")
+    for name in ("words", "depthwise"):
+        _check_convolution(other, name, "int8")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

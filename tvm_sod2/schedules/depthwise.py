@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tvm import tirx
@@ -24,14 +24,19 @@ from tvm_sod2.schedules.panels import Panels, Shape, Widths
 from tvm_sod2.schedules.strips import Strip, strips
 from tvm_sod2.schedules.traits import Traits
 
+R = TypeVar("R", bound=Registers)
+
 # Rows of a tile.
 _PIXELS = 4
 
 # A tile's registers over so many taps of a kernel row from a first one on.
-Begin = Callable[[Strip, Any, int, Widths, Any, Any], Registers]
+Begin = Callable[[Strip, Any, int, Widths, Any, Any], R]
 
 # Adds the tap (kh, kw) of a strip's windows, its channels from the third argument on.
-Tap = Callable[[Registers, Strip, Any, Any, Any], None]
+Tap = Callable[[R, Strip, Any, Any, Any], None]
+
+# Adds the taps of kernel row kh.
+Row = Callable[[R, Strip, Any, Any], None]
 
 
 def read_depthwise(group: Group) -> Convolution | Refusal:
@@ -50,9 +55,19 @@ def chunks_of(channels: int, lanes: int) -> Panels:
 
 
 def write_depthwise(
-    code: Code, group: Group, conv: Convolution, chunks: Panels, work: Any, begin: Begin, tap: Tap
+    code: Code,
+    group: Group,
+    conv: Convolution,
+    chunks: Panels,
+    work: Any,
+    begin: Begin[R],
+    tap: Tap[R],
+    row: Row[R] | None = None,
 ) -> None:
-    """The loops over rows, chunks, strips and taps; `work` is what all of it costs."""
+    """The loops over rows, chunks, strips and taps; `work` is what all of it costs.
+
+    row: adds all taps of a kernel row of interior pixels, None for tap by tap.
+    """
     lines, count = conv.vertical.out, i64(chunks.count)
     height, width = conv.sizes["H"], conv.sizes["W"]
     with code.tasks(conv.batch * count * lines, "t", work) as t, code.bank():
@@ -64,8 +79,11 @@ def write_depthwise(
             def interior(rows: int, vectors: Widths) -> Registers:
                 registers = begin(strip, channel, rows, vectors, i64(0), i64(width))
                 with strip.each_kernel_row() as kh:
-                    for kw in range(width):
-                        tap(registers, strip, channel, kh, i64(kw))
+                    if row is not None:
+                        row(registers, strip, channel, kh)
+                    else:
+                        for kw in range(width):
+                            tap(registers, strip, channel, kh, i64(kw))
                 return registers
 
             def border(vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:

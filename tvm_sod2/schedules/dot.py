@@ -101,6 +101,22 @@ class Dot:
                 total = total | (tirx.Cast("int32", value) << tirx.const(8 * byte, "int32"))
         return total ^ tirx.const(-0x7F7F7F80, "int32") if self.offset else total
 
+    def interleaved(self, parts: Sequence[Any]) -> Any:
+        """The lanes' bytes of four vectors as a word in each lane, as the instruction wants it."""
+        lanes = _lanes(parts[0])
+        order = [byte * lanes + lane for lane in range(lanes) for byte in range(WORD)]
+        bytes_ = tirx.Shuffle(list(parts), [tirx.const(i, "int32") for i in order])
+        if self.offset:
+            bytes_ = tirx.reinterpret(f"uint8x{WORD * lanes}", bytes_)
+            bytes_ = bytes_ + splat(tirx.const(128, "uint8"), WORD * lanes)
+        return tirx.reinterpret(f"int32x{lanes}", bytes_)
+
+    def widened(self, data: Any) -> Any:
+        """Bytes as the instruction sees them, each in 32 bits."""
+        lanes = _lanes(data)
+        wide = tirx.Cast("int32" if lanes == 1 else f"int32x{lanes}", data)
+        return wide + splat(tirx.const(self.offset, "int32"), lanes)
+
     def accumulate(self, total: Any, word: Any, weights: Any, lanes: int) -> Any:
         """`total` plus, in each lane, the sum of four products.
 

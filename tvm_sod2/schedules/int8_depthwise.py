@@ -1,8 +1,9 @@
 """Depthwise convolution of bytes, channels last, constant int8 weights, exact in 32 bits.
 
-The loops are those of depthwise.py, with lanes over channels: each tap widens a vector of bytes and
-of weights to 32 bits, which machines multiply as 16-bit pairs. The zero point is taken off at the
-start of the sums, see zero_point.py.
+For weights of nine bits, and machines that have no instruction for what int8_depthwise_words.py
+does. The loops are those of depthwise.py, with lanes over channels: each tap widens a vector of
+bytes and of weights to 32 bits, which machines multiply as 16-bit pairs. The zero point is taken
+off at the start of the sums, see zero_point.py.
 """
 
 from __future__ import annotations
