@@ -23,6 +23,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.schedules import sequential
+from tvm_sod2.schedules.selection import select_best
 
 Lowering = Callable[[relax.BlockBuilder, Any], Expr]
 
@@ -117,10 +118,14 @@ def _topk(bb: relax.BlockBuilder, call: Any) -> Expr:
     x, attrs = call.args[0], call.attrs
     axis, k = int(attrs.axis) % x.ty.ndim, int(attrs.k)
     size = x.ty.shape[axis]
-    order = _order(bb, x, axis, bool(attrs.largest), "int64")
-    if k > 0:
-        kept = tvm.sym.Analyzer().simplify(tirx.min(size, tirx.const(k, "int64")))
-        order = bb.emit(R.strided_slice(order, [axis], [0], [kept], [1], assume_inbound=True))
+    kept = tvm.sym.Analyzer().simplify(tirx.min(size, tirx.const(k, "int64"))) if k > 0 else size
+    whole = _canonical(bb, x, axis)
+    outer, _, inner = whole.ty.shape.values
+    kernel = select_best(str(x.ty.dtype), bool(attrs.largest))
+    order = call_kernel(bb, kernel, [whole], TensorType([outer, kept, inner], "int64"))
+    dims = list(x.ty.shape.values)
+    dims[axis] = kept
+    order = bb.emit(R.reshape(order, relax.ShapeExpr(dims)))
     values = bb.emit(R.gather_elements(x, order, axis))
     indices = bb.emit(R.astype(order, str(attrs.dtype)))
     results = {"both": [values, indices], "values": [values], "indices": [indices]}

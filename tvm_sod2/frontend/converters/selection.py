@@ -13,6 +13,7 @@ from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter
 from tvm_sod2.frontend.converters.kernels import emit_kernel
 from tvm_sod2.frontend.dims import product
+from tvm_sod2.schedules.selection import select_best
 from tvm_sod2.schedules.sequential import determinant
 from tvm_sod2.schedules.suppression import suppress
 
@@ -67,11 +68,14 @@ def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
         k = c.symbols_of(c.astype(c.reshape(inputs[1], [1]), "int64"), 1, f"{c.hint}_k")[0]
     else:
         k = attrs["k"]
-    order = c.emit(R.argsort(x, axis, bool(attrs.get("largest", 1)), "int64"))
     dims = c.dims(x)
     if isinstance(k, int) and isinstance(dims[axis], int) and k > dims[axis]:
         raise c.error(f"k = {k} of {dims[axis]} elements")
-    order = c.emit(R.strided_slice(order, [axis], [0], [k], [1], assume_inbound=True))
+    outer, inner = product(dims[:axis]), product(dims[axis + 1 :])
+    kernel = select_best(c.dtype(x), bool(attrs.get("largest", 1)))
+    whole = c.reshape(x, [outer, dims[axis], inner])
+    order = emit_kernel(c, kernel, [whole], [TensorType([outer, k, inner], "int64")])[0]
+    order = c.reshape(order, [*dims[:axis], k, *dims[axis + 1 :]])
     return [c.emit(R.gather_elements(x, order, axis)), order]
 
 

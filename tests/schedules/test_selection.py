@@ -1,0 +1,53 @@
+"""The best k of many against NumPy's stable sort, ties and all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tvm
+from rules_cases import TARGET
+
+from tvm_sod2.schedules.selection import select_best
+
+SHAPES = [((2, 7, 3), 3), ((1, 1, 1), 1), ((3, 5, 2), 5), ((1, 0, 3), 0), ((2, 9, 1), 0)]
+LARGE = [((4, 768, 1), 5), ((1, 2000, 2), 300), ((1, 257, 1), 257), ((0, 5, 2), 2)]
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int8", "uint8"])
+def test_in_order_and_of_equals_the_first(dtype: str, largest: bool) -> None:
+    kernel = select_best(dtype, largest).with_attr("global_symbol", "main")
+    main = tvm.compile(tvm.IRModule({"main": kernel}), target=TARGET)["main"]
+    rng = np.random.default_rng(0)
+    for shape, k in [*SHAPES, *LARGE]:
+        for most in (1, 5, 100):
+            x = rng.integers(0, most, shape).astype(dtype)
+            found = tvm.runtime.tensor(np.full((shape[0], k, shape[2]), -1))
+            main(tvm.runtime.tensor(x), found)
+            key = -x.astype(np.float64) if largest else x.astype(np.float64)
+            expected = np.argsort(key, axis=1, kind="stable")[:, :k]
+            np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_of_what_is_sorted_already(descending: bool) -> None:
+    kernel = select_best("float32", True).with_attr("global_symbol", "main")
+    main = tvm.compile(tvm.IRModule({"main": kernel}), target=TARGET)["main"]
+    x = np.arange(1000, dtype=np.float32).reshape(1, -1, 1)
+    x = np.ascontiguousarray(x[:, ::-1]) if descending else x
+    found = tvm.runtime.tensor(np.zeros((1, 17, 1), np.int64))
+    main(tvm.runtime.tensor(x), found)
+    expected = np.arange(17) if descending else 999 - np.arange(17)
+    np.testing.assert_array_equal(found.numpy()[0, :, 0], expected)
+
+
+def test_numbers_that_are_none_and_infinities_leave_the_rest_in_order() -> None:
+    kernel = select_best("float32", True).with_attr("global_symbol", "main")
+    main = tvm.compile(tvm.IRModule({"main": kernel}), target=TARGET)["main"]
+    x = np.array([1, -np.inf, 3, np.inf, 2], np.float32).reshape(1, -1, 1)
+    found = tvm.runtime.tensor(np.zeros((1, 5, 1), np.int64))
+    main(tvm.runtime.tensor(x), found)
+    np.testing.assert_array_equal(found.numpy()[0, :, 0], [3, 2, 4, 0, 1])
+    x[:] = np.nan
+    main(tvm.runtime.tensor(x), found)
+    assert set(found.numpy()[0, :, 0]) == set(range(5))

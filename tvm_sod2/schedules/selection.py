@@ -1,0 +1,82 @@
+"""The best k of many, in order, without sorting them all. The kernel comes scheduled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tirx
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+# Capitals are buffers, as in all of TVM's scripts.
+# mypy: ignore-errors
+
+Value = Any
+
+
+def select_best(dtype: str, largest: bool) -> PrimFunc:
+    """Positions (outer, k, inner) of the k largest or smallest of x (outer, axis, inner), in order.
+
+    Of equal elements the first ones. A heap of the best so far with the worst of them on top, which
+    most elements do not beat; at the end the worst is put last, again and again. k is the extent of
+    the result; where it is more than the axis has, the rest is 0.
+    """
+
+    def better(p: Value, q: Value) -> Value:
+        return p > q if largest else p < q
+
+    def worse(X: Any, i: Value, k: Value, p: Value, q: Value) -> Value:
+        """Whether the element at p comes after the one at q; they are never the same."""
+        a, b = X[i, p, k], X[i, q, k]
+        return tirx.Or(better(b, a), tirx.And(tirx.Not(better(a, b)), p > q))
+
+    @T.inline
+    def sift(X, P, at, i, k):
+        """Put at[2] where it belongs in the heap of at[1] positions below at[0]."""
+        while at[0] * 2 + 1 < at[1]:
+            at[3] = at[0] * 2 + 1
+            # Two branches: TIR would read beyond the heap to decide both at once.
+            if at[3] + 1 < at[1]:  # noqa: SIM102
+                if worse(X, i, k, P[i, at[3] + 1, k], P[i, at[3], k]):
+                    at[3] = at[3] + T.int64(1)
+            if worse(X, i, k, P[i, at[3], k], at[2]):
+                P[i, at[0], k] = P[i, at[3], k]
+                at[0] = at[3]
+            else:
+                at[1] = T.int64(0)
+        P[i, at[0], k] = at[2]
+
+    @T.prim_func(private=True)
+    def select(x: T.handle, order: T.handle):
+        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True})
+        a, n, c, kept = T.int64(), T.int64(), T.int64(), T.int64()
+        X = T.match_buffer(x, (a, n, c), dtype)
+        P = T.match_buffer(order, (a, kept, c), "int64")
+        for i in T.parallel(a):
+            at = T.alloc_buffer((4,), "int64", scope="local")
+            worst = T.alloc_buffer((1,), dtype, scope="local")
+            for k in T.serial(c):
+                for j in T.serial(kept):
+                    P[i, j, k] = T.if_then_else(j < n, j, T.int64(0))
+                for j in T.serial(T.min(kept, n) // 2):
+                    at[0] = T.min(kept, n) // 2 - 1 - j
+                    at[1] = T.min(kept, n)
+                    at[2] = P[i, at[0], k]
+                    sift(X, P, at, i, k)
+                for _any in T.serial(T.min(T.min(kept, n), T.int64(1))):
+                    worst[0] = X[i, P[i, 0, k], k]
+                    for j in T.serial(n - T.min(kept, n)):
+                        if better(X[i, kept + j, k], worst[0]):
+                            at[0] = T.int64(0)
+                            at[1] = kept
+                            at[2] = kept + j
+                            sift(X, P, at, i, k)
+                            worst[0] = X[i, P[i, 0, k], k]
+                    for j in T.serial(T.min(kept, n) - 1):
+                        at[0] = T.int64(0)
+                        at[1] = T.min(kept, n) - 1 - j
+                        at[2] = P[i, at[1], k]
+                        P[i, at[1], k] = P[i, 0, k]
+                        sift(X, P, at, i, k)
+
+    return select
