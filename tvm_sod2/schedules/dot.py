@@ -21,7 +21,7 @@ import numpy as np
 from tvm import tirx
 
 from tvm_sod2.schedules.kernel import Code, Refusal, i64, ramp, splat
-from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.microkernel import IN_FLIGHT, Registers
 from tvm_sod2.schedules.panels import Shape, Widths
 from tvm_sod2.schedules.traits import Traits
 
@@ -189,7 +189,8 @@ class DotRegisters(Registers):
         dot: Dot,
         start: Callable[[int, int], Any] | None = None,
     ) -> None:
-        super().__init__(code, rows, vectors, start=start)
+        # One more chain could leave no registers for the parts of words.
+        super().__init__(code, rows, vectors, max(1, IN_FLIGHT // (rows * len(vectors))), start)
         self.dot = dot
 
     def accumulate(self, total: Any, data: Any, weight: Any) -> Any:

@@ -42,7 +42,10 @@ class Registers:
     ) -> None:
         self.code, self.vectors = code, vectors
         self.offsets = [sum(vectors[:v]) for v in range(len(vectors))]
-        self.chains = chains or max(1, IN_FLIGHT // (rows * len(vectors)))
+        sums = rows * len(vectors)
+        # Vectors of 16 bytes may be SSE's: 12 sums, two factors, a product and a copy are too many.
+        more = sums - 1 if max(vectors) > 4 else 0
+        self.chains = chains or max(1, (IN_FLIGHT + more) // sums)
         self.sums = [
             [
                 [code.register(width, "sum", r, v, c, dtype=self.dtype) for c in range(self.chains)]
