@@ -99,3 +99,20 @@ def test_a_quotient_that_is_rounded_stays_one() -> None:
             return f
 
     assert operators(simplify(Rounded)) == ["divide", "round", "astype", "multiply", "round", "add"]
+
+
+@pytest.mark.parametrize("repeats", [[1, 1, 1], [1, 2, 1], [3, 1, 2], [2, 2, 2], [0, 1, 2]])
+def test_tile_is_a_stretch_between_reshapes(repeats: list[int]) -> None:
+    n, m = tvm.tirx.Var("n", "int64"), tvm.tirx.Var("m", "int64")
+    x = relax.Var("x", relax.TensorType([n, 3, m], "float32"))
+    bb = relax.BlockBuilder()
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            y = bb.emit_output(relax.op.tile(x, repeats))
+        bb.emit_func_output(y)
+    after = simplify(bb.get())
+    # A reshape would read the 0 as a dim to copy.
+    assert ("tile" in operators(after)) == (0 in repeats)
+    for shape in ((1, 3, 1), (2, 3, 5), (0, 3, 4)):
+        array = np.arange(np.prod(shape), dtype="float32").reshape(shape)
+        np.testing.assert_array_equal(run(after, array), np.tile(array, repeats))

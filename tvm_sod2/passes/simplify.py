@@ -5,6 +5,7 @@ divide(x, const) ->  multiply(x, 1 / const), unless it is rounded to integers, w
 x * 1, x + 0     ->  x
 clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
 strided_slice(x) ->  x where every entry is taken, in order
+tile(x of (n, m), (1, r))  ->  x as (n, 1, m), stretched to (n, r, m), as (n, r * m): no remainders
 const of shape (1,) in an elementwise operator  ->  const of shape (), an immediate in kernels
 const of shape (C, 1, 1) beside a rank-4 tensor ->  (1, C, 1, 1), which layouts can follow
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax
+from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Mapping, row
 from tvm_sod2.passes.fold_constants import constant_array
@@ -162,6 +163,22 @@ def _whole(call: relax.Call) -> tvm.ir.Expr | None:
     return call.args[0] if same and all(int(step) == 1 for step in steps) else None
 
 
+def _tile(call: relax.Call) -> tvm.ir.Expr | None:
+    x, repeats = call.args[0], [int(count) for count in call.attrs.repeats]
+    if not isinstance(x.ty.shape, relax.ShapeExpr) or len(repeats) != x.ty.ndim or 0 in repeats:
+        return None  # A reshape reads a 0 as a dim to copy.
+    apart: list[tvm.ir.Expr] = []
+    stretched: list[tvm.ir.Expr] = []
+    for count, dim in zip(repeats, x.ty.shape.values, strict=True):
+        apart += [dim] if count == 1 else [tirx.IntImm("int64", 1), dim]
+        stretched += [dim] if count == 1 else [tirx.IntImm("int64", count), dim]
+    if len(apart) == len(repeats):
+        return x
+    parts = relax.op.reshape(x, relax.ShapeExpr(apart))
+    stretched_parts = relax.op.broadcast_to(parts, relax.ShapeExpr(stretched))
+    return relax.op.reshape(stretched_parts, call.ty.shape)
+
+
 def _neutral(value: float, sides: tuple[int, ...]) -> _Rule:
     """The operand that is left when the other one, on one of `sides`, is the neutral element."""
 
@@ -183,4 +200,5 @@ _RULES: dict[str, _Rule] = {
     "relax.add": _neutral(0.0, (0, 1)),
     "relax.subtract": _neutral(0.0, (1,)),
     "relax.strided_slice": _whole,
+    "relax.tile": _tile,
 }

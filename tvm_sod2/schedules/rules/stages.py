@@ -9,6 +9,7 @@ from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.rules.access import Memory
+from tvm_sod2.schedules.rules.conditions import plain_conditions
 from tvm_sod2.schedules.rules.exponentials import shorten_exponentials
 from tvm_sod2.schedules.rules.inline import fold_epilogues, inline_maps, keep_terms
 from tvm_sod2.schedules.rules.loops import product, sequence, static
@@ -37,7 +38,7 @@ def reduced_program(func: PrimFunc) -> Program | None:
     program = read_program(func)
     if program is None:
         return None
-    program = keep_terms(fold_epilogues(inline_maps(program)))
+    program = keep_terms(fold_epilogues(plain_conditions(inline_maps(program))))
     return shorten_exponentials(multiply_by_reciprocals(program))
 
 
