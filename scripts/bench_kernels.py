@@ -2,8 +2,9 @@
 
     python scripts/bench_kernels.py [PATTERN] [--threads 1 2] [--seconds 0.5] [--json FILE]
 
-Matrix products, with exact GELU too, at 1 to 1000 rows; convolutions of every kind; and all
-convolutions of three networks, each distinct one timed alone and counted as often as it occurs.
+Matrix products, with exact GELU too, at 1 to 1000 rows; products of two run-time operands;
+convolutions of every kind; and all convolutions of three networks, each distinct one timed alone
+and counted as often as it occurs.
 Cases are those whose family or name contains PATTERN. Both sides run in turn, in a process for each
 number of threads; figures are medians, at one thread of processor time. ONNX Runtime gets
 channels-first tensors, ours channels-last ones: a layout that it changes inside of a one-node graph
@@ -166,6 +167,7 @@ def rows(pattern: str, seconds: float) -> list[dict[str, Any]]:
     """Every case that the pattern names, measured in this process."""
     import tvm
     from kernel_timing import Case, measure
+    from runtime_products import runtime_products
 
     from tvm_sod2.models import fetch
     from tvm_sod2.schedules.peak import fma_peak
@@ -180,7 +182,7 @@ def rows(pattern: str, seconds: float) -> list[dict[str, Any]]:
         found.append({**row, **more})
         print(f"{threads} {name}: {theirs / ours:.2f}", file=sys.stderr, flush=True)
 
-    for case in (*products(), *convolutions()):
+    for case in (*products(), *runtime_products(), *convolutions()):
         if pattern in case.family or pattern in case.name:
             note(case.family, case.name, case.flops, *measure(case, seconds))
     for network, shape in NETWORKS.items():

@@ -14,6 +14,7 @@ import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, tirx
 
+import tvm_sod2
 from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.schedules.legalize import LEGALIZE
 from tvm_sod2.schedules.schedule import ScheduleKernels
@@ -138,19 +139,32 @@ def compiled(
     return lambda *arrays: partial(main, *map(tvm.runtime.tensor, arrays))
 
 
-def session(
-    nodes: Sequence[onnx.NodeProto], ranks: Sequence[int], weights: Sequence[np.ndarray]
-) -> Callable[..., Program]:
-    """ONNX Runtime on nodes from x0, x1, ... and weights w0, w1, ... to y, with TVM's threads."""
+def model_of(
+    nodes: Sequence[onnx.NodeProto], dims: Sequence[Sequence[Any]], weights: Sequence[np.ndarray]
+) -> onnx.ModelProto:
+    """Nodes from x0, x1, ... of some dims and weights w0, w1, ... to y."""
     inputs = [
-        helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, [None] * rank)
-        for i, rank in enumerate(ranks)
+        helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, shape)
+        for i, shape in enumerate(dims)
     ]
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     constants = [numpy_helper.from_array(weight, f"w{i}") for i, weight in enumerate(weights)]
     graph = helper.make_graph(list(nodes), "kernel", inputs, [output], constants)
-    opset = [helper.make_opsetid("", 20)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+def built(nodes: Sequence[onnx.NodeProto], dims: Sequence[Sequence[Any]]) -> Callable[..., Program]:
+    """Nodes as `model_of` has them, as the whole pipeline builds them."""
+    executable = tvm_sod2.build(tvm_sod2.from_onnx(model_of(nodes, dims, [])))
+    main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    return lambda *arrays: partial(main, *map(tvm.runtime.tensor, arrays))
+
+
+def session(
+    nodes: Sequence[onnx.NodeProto], ranks: Sequence[int], weights: Sequence[np.ndarray]
+) -> Callable[..., Program]:
+    """ONNX Runtime on nodes from x0, x1, ... and weights w0, w1, ... to y, with TVM's threads."""
+    model = model_of(nodes, [[None] * rank for rank in ranks], weights)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = tvm.get_global_func("runtime.NumThreads")()
     run = onnxruntime.InferenceSession(
