@@ -14,12 +14,10 @@ Source: T. Dao et al., FlashAttention (2022), for the running softmax.
 
 from __future__ import annotations
 
-from functools import partial
-
 from tvm import tirx
 
 from tvm_sod2.schedules.attention_block import Block
-from tvm_sod2.schedules.attention_scratch import FEW, Scratch
+from tvm_sod2.schedules.attention_scratch import Scratch
 from tvm_sod2.schedules.attention_spec import Attention
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, i64, unravel
 from tvm_sod2.schedules.panels import product
@@ -49,10 +47,7 @@ def attention_kernel(attention: Attention, traits: Traits) -> tirx.PrimFunc:
             task = code.slot(begin + turn, "task")
             first, rows = blocks.locate(task % blocks.count)
             batch = unravel(code, task // blocks.count, attention.batch)
-            block = partial(Block, code, attention, layout, scratch, memory, batch, first, rows)
-            narrow = dict.fromkeys((min(FEW, lanes), lanes))
-            versions = [(rows <= i64(count), block((count,)).write) for count in narrow]
-            code.branch([*versions, (None, block((lanes, lanes)).write)])
+            Block(code, attention, layout, scratch, memory, batch, first, rows).write()
     kind = "attention" if attention.causal is None else "causal attention"
     return tirx.PrimFunc([*attention.params], code.body()).with_attrs(
         {

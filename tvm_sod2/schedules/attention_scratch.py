@@ -70,11 +70,11 @@ class Memory:
     layout: Scratch
     scratch: Any
     base: Any
-    breadth: int
+    breadth: Any
 
     def score(self, j: Any, lane: Any) -> Any:
         """Where the score of a chunk's key and a lane lies."""
-        return i64(self.layout.scores) + j * i64(self.breadth) + lane
+        return i64(self.layout.scores) + j * self.breadth + lane
 
     def result(self, row: Any, column: Any) -> Any:
         """Where an element of the block's result lies."""
@@ -85,3 +85,21 @@ class Memory:
 
     def put(self, value: Any, at: Any, width: int = 1) -> None:
         self.code.store(self.scratch, value, ramp(self.base + at, width))
+
+
+@dataclass(frozen=True)
+class Form:
+    """How scores lie where rows fill these vectors; `dots` multiplies along the columns."""
+
+    vectors: Widths
+    memory: Memory
+    dots: bool
+
+    @property
+    def breadth(self) -> int:
+        return sum(self.vectors)
+
+    @property
+    def lines(self) -> list[tuple[int, int]]:
+        """First lane and width of each vector."""
+        return [(sum(self.vectors[:v]), width) for v, width in enumerate(self.vectors)]

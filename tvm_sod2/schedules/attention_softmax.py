@@ -6,11 +6,10 @@ from typing import Any
 
 from tvm import tirx
 
-from tvm_sod2.schedules.attention_scratch import Memory
+from tvm_sod2.schedules.attention_scratch import Form
 from tvm_sod2.schedules.attention_spec import Attention, Causal
 from tvm_sod2.schedules.exp2 import exp2_of_negative
 from tvm_sod2.schedules.kernel import Code, f32, i64, ramp, splat
-from tvm_sod2.schedules.panels import Widths
 
 LOG2_E = 1.4426950408889634
 _LOWEST = -3.4028234663852886e38
@@ -18,21 +17,19 @@ _WEIGHTLESS = 104.0  # exp(-104) is nothing in float32
 
 
 class Softmax:
-    """Largest scores, sums of powers and factors of the rows, one in each lane of `vectors`."""
+    """Largest scores, sums of powers and factors of the rows, one in each lane."""
 
     def __init__(
         self,
         code: Code,
         attention: Attention,
-        memory: Memory,
         batch: list[Any],
         first: Any,
         rows: Any,
-        vectors: Widths,
+        whole: Form,
     ) -> None:
-        self.code, self.attention, self.memory = code, attention, memory
+        self.code, self.attention, self.whole = code, attention, whole
         self.batch, self.first, self.rows = batch, first, rows
-        self.lines = [(sum(vectors[:v]), width) for v, width in enumerate(vectors)]
         # Without steps the scores are exponents of two from the start; a mask of the lowest
         # number would overflow on the way to one.
         self.exponents = not attention.steps
@@ -48,11 +45,11 @@ class Softmax:
 
     def begin(self) -> None:
         """No key was seen."""
-        code, breadth = self.code, self.memory.breadth
+        code, breadth = self.code, self.whole.breadth
         self.maximum, self.total, self.factor = (
             code.buffer(breadth, name) for name in ("maximum", "total", "factor")
         )
-        for at, width in self.lines:
+        for at, width in self.whole.lines:
             code.store(self.maximum, splat(f32(_LOWEST), width), ramp(at, width))
             code.store(self.total, splat(f32(0.0), width), ramp(at, width))
 
@@ -72,15 +69,15 @@ class Softmax:
             self.code.store(lowest, tirx.min(lowest[i64(0)], self.maximum[r]), 0)
         return lowest[i64(0)] - f32(self.hidden) > f32(_WEIGHTLESS * self.unit)
 
-    def take(self, start: Any, count: Any) -> None:
+    def take(self, form: Form, start: Any, count: Any) -> None:
         """Powers of the chunk's scores; new maxima, sums and the factor for older results."""
         code, self.start, self.count = self.code, start, count
-        tops = [code.register(width, "top", at) for at, width in self.lines]
-        sums = [code.register(width, "powers", at) for at, width in self.lines]
-        for top, (at, width) in zip(tops, self.lines, strict=True):
+        tops = [code.register(width, "top", at) for at, width in form.lines]
+        sums = [code.register(width, "powers", at) for at, width in form.lines]
+        for top, (at, width) in zip(tops, form.lines, strict=True):
             code.store(top, self.maximum[ramp(at, width)], ramp(0, width))
-        self._maxima(tops)
-        for top, total, (at, width) in zip(tops, sums, self.lines, strict=True):
+        self._maxima(form, tops)
+        for top, total, (at, width) in zip(tops, sums, form.lines, strict=True):
             with code.vector(width) as lane:
                 place = i64(at) + lane
                 factor = self._power(self.maximum[place] - top[lane], width, lane)
@@ -88,50 +85,50 @@ class Softmax:
                 code.store(self.maximum, top[lane], place)
                 code.store(total, f32(0.0), lane)
         with code.loop(self.count, "j") as j:
-            for top, total, (at, width) in zip(tops, sums, self.lines, strict=True):
+            for top, total, (at, width) in zip(tops, sums, form.lines, strict=True):
                 with code.vector(width) as lane:
-                    place = self.memory.score(j, i64(at) + lane)
+                    place = form.memory.score(j, i64(at) + lane)
                     power = code.register(width, "power")
-                    below = self.memory.get(place) - top[lane]
+                    below = form.memory.get(place) - top[lane]
                     code.store(power, self._power(below, width, lane), lane)
-                    self.memory.put(power[lane], place)
+                    form.memory.put(power[lane], place)
                     code.store(total, total[lane] + power[lane], lane)
-        for total, (at, width) in zip(sums, self.lines, strict=True):
+        for total, (at, width) in zip(sums, form.lines, strict=True):
             with code.vector(width) as lane:
                 place = i64(at) + lane
                 code.store(self.total, self.total[place] * self.factor[place] + total[lane], place)
 
-    def _maxima(self, tops: list[Any]) -> None:
+    def _maxima(self, form: Form, tops: list[Any]) -> None:
         """Apply the steps to the chunk's scores and find each row's largest."""
         code, attention = self.code, self.attention
         causal = attention.causal
         if causal is None:
             with code.loop(self.count, "j") as j:
-                self._steps(j, tops, None)
+                self._steps(form, j, tops, None)
             return
         # All rows see the keys up to the first row's last one.
         reach = self.first + causal.late + i64(1) - self.start
         clear = code.slot(tirx.max(tirx.min(reach, self.count), i64(0)), "clear")
         with code.loop(clear, "j") as j:
-            self._steps(j, tops, None)
+            self._steps(form, j, tops, None)
         rest = code.slot(self.count - clear, "rest")
         with code.loop(rest, "behind") as behind:
-            self._steps(code.slot(clear + behind, "j"), tops, causal)
+            self._steps(form, code.slot(clear + behind, "j"), tops, causal)
 
-    def _steps(self, j: Any, tops: list[Any], causal: Causal | None) -> None:
+    def _steps(self, form: Form, j: Any, tops: list[Any], causal: Causal | None) -> None:
         code, attention = self.code, self.attention
-        for top, (at, width) in zip(tops, self.lines, strict=True):
+        for top, (at, width) in zip(tops, form.lines, strict=True):
             with code.vector(width) as lane:
-                place = self.memory.score(j, i64(at) + lane)
+                place = form.memory.score(j, i64(at) + lane)
                 row, key = self.row(i64(at) + lane), self.start + j
-                value = self.memory.get(place)
+                value = form.memory.get(place)
                 for step in attention.steps:
                     value = step(value, [*self.batch, row, key])
                 if causal is not None:
                     value = tirx.Select(key <= row + causal.late, value, f32(self.hidden))
                 if causal is not None or attention.steps:
-                    self.memory.put(value, place)
-                code.store(top, tirx.max(top[lane], self.memory.get(place)), lane)
+                    form.memory.put(value, place)
+                code.store(top, tirx.max(top[lane], form.memory.get(place)), lane)
 
     def _power(self, x: Any, width: int, lane: Any) -> Any:
         """The power of a difference x <= 0 of scores."""
@@ -141,7 +138,7 @@ class Softmax:
     def finish(self) -> None:
         """Make factors that divide by the sums."""
         code = self.code
-        for at, width in self.lines:
+        for at, width in self.whole.lines:
             with code.vector(width) as lane:
                 # No key at all gives zeros, as an empty sum does.
                 seen = self.attention.keys > i64(0)
