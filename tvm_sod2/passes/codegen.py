@@ -19,6 +19,7 @@ from tvm.target import Target
 from tvm_ffi import VisitInterrupt, structural_walk
 
 from tvm_sod2.errors import BuildError
+from tvm_sod2.passes.exact_differences import exact_differences
 from tvm_sod2.passes.fork import ForkAboveGrain
 from tvm_sod2.passes.unchain_lets import unchain_lets
 
@@ -133,7 +134,8 @@ def _build(kernels: dict[tvm.ir.GlobalVar, tirx.PrimFunc], target: Target) -> tv
     """Compile `kernels` into one LLVM module."""
     scheduled: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
     emitted: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
-    for gvar, func in kernels.items():
+    # First of all: every pass that follows simplifies.
+    for gvar, func in exact_differences(tvm.IRModule(kernels)).functions.items():
         (scheduled if _has_blocks(func) else emitted)[gvar] = func
     mod = tvm.IRModule(emitted)
     if scheduled:

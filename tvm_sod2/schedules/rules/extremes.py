@@ -2,7 +2,8 @@
 
 TVM reduces pairs of (index, value) whose updates depend on each other, which no vector code can do.
 Before: ``i, v = (i, v) if v > x[k] or (v == x[k] and i < k) else (k, x[k])``.
-After: ``v = max(v, x[k])``, then ``i = min(i, k if x[k] == v else none)``, in int32.
+After: ``v = max(v, x[k])``, then ``i = min(i, k if x[k] == v else none)``, in int32. As in NumPy,
+NaN is the extreme, whatever `max` made of it: its places are `_NAN` before the others, or behind.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tvm_sod2.schedules.rules.reducers import Combiner
 __all__ = ["Extreme", "read_extreme"]
 
 _NONE = 2**31 - 1
+_NAN = 2**30
 
 _COMPARISONS: dict[type, Combiner] = {tirx.GT: Combiner.MAX, tirx.LT: Combiner.MIN}
 
@@ -36,11 +38,18 @@ class Extreme:
         """The second reduction (combiner, term, start), given the buffer of extremes."""
         none = IntImm("int32", -1 if self.last else _NONE)
         found = self.term.equal(BufferLoad(values, indices))
-        term = tirx.Select(found, tirx.Cast("int32", self.index), none)
+        index = tirx.Cast("int32", self.index)
+        term = tirx.Select(found, index, none)
+        if "float" in str(self.term.ty.dtype):
+            before = IntImm("int32", _NAN if self.last else -_NAN)
+            term = tirx.Select(tirx.isnan(self.term), index + before, term)
         return (Combiner.MAX if self.last else Combiner.MIN), term, none
 
     def index_of(self, place: Expr, dtype: str, extent: Expr) -> Expr:
-        """The index stored: within the axis also where all values are NaN, -1 for no values."""
+        """The index stored: within the axis also where it has no values at all, then -1."""
+        if "float" in str(self.term.ty.dtype):
+            moved = place >= _NAN if self.last else place < 0
+            place = tirx.Select(moved, place + (-_NAN if self.last else _NAN), place)
         return tirx.Min(tirx.Cast(dtype, place), tirx.Cast(dtype, extent) - tirx.const(1, dtype))
 
 
