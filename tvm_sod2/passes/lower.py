@@ -21,6 +21,7 @@ from tvm_sod2.passes.empty_constants import empty_constants
 from tvm_sod2.passes.free import FreeAfterLastUse
 from tvm_sod2.passes.lift_scratch import LiftScratch
 from tvm_sod2.passes.requirements import CheckRequirements
+from tvm_sod2.passes.safe_divisions import safe_divisions
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
 
@@ -59,6 +60,7 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         RefusePython(),
         relax.transform.ComputePrimValue(),
         relax.transform.VMShapeLower(),
+        safe_divisions,
         relax.transform.CanonicalizeBindings(),
         FreeAfterLastUse(),
         relax.transform.AttachGlobalSymbol(),
