@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from fuzzing.judge import PEER, RIGHT, Verdict
 from fuzzing.minimise import minimise, reproducer, signature
-from fuzzing.values import Case
+from fuzzing.values import Case, items
 from fuzzing.workers import Outcome, Worker
 
 Outcomes = dict[int, Outcome]
@@ -42,6 +42,10 @@ class _Hand(threading.Thread):
                 outcome = worker.seed(seed, self._options.free)
                 self._outcomes[seed] = outcome
                 if outcome.verdict.kind not in (RIGHT, PEER):
+                    print(
+                        f"seed {seed}: {outcome.verdict.kind}: {outcome.verdict.message}",
+                        flush=True,
+                    )
                     self._write(worker, seed, outcome.verdict)
         finally:
             worker.close()
@@ -63,9 +67,8 @@ def _named(case: Case) -> dict[str, np.ndarray]:
     for sample, feed in enumerate(case.feeds):
         arrays |= {f"{sample}/{name}": array for name, array in feed.items()}
         for value in case.outputs:
-            expected = value.exact[sample]
-            if expected is not None:
-                arrays[f"{sample}/expected {value.name}"] = expected
+            for name, expected, _ in items(value, sample):
+                arrays[f"{sample}/expected {name}"] = expected
     return arrays
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .values import Arrays, Value
+from .values import Arrays, Held, Listed, Value
 
 T = TypeVar("T")
 
@@ -36,7 +36,8 @@ class Drawing:
         self.alive = [True] * SAMPLES
         self.inputs: list[Value] = []
         self.visible: list[Value] = []
-        self.by_name: dict[str, Value] = {}
+        self.sequences: list[Listed] = []
+        self.by_name: dict[str, Held] = {}
         self._input_infos: list[onnx.ValueInfoProto] = []
         self._uses: Counter[str] = Counter()
         self._count = 0

@@ -6,10 +6,11 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .values import Case, Value, tolerance
+from .values import Case, Held, Value, items, tolerance
 
 RIGHT, WRONG, REFUSED, BACKTRACE, CRASH, TIMEOUT, PEER = (
     "right",
@@ -83,17 +84,26 @@ def _run(case: Case, sample: int, main: Callable, inputs: list) -> str:
             raise
         return ""  # Refused by the peers, too, or as documented.
     results = [result] if len(case.outputs) == 1 else list(result)
-    arrays = [result.numpy() for result in results]
     if not alive:
         return ""
-    return next(filter(None, map(_difference, case.outputs, arrays, [sample] * len(arrays))), "")
+    differences = (_differs(*pair, sample) for pair in zip(case.outputs, results, strict=True))
+    return next(filter(None, differences), "")
 
 
-def _difference(value: Value, mine: np.ndarray, sample: int) -> str:
-    exact, noisy = value.exact[sample], value.noisy[sample]
-    assert exact is not None and noisy is not None
+def _differs(value: Held, mine: Any, sample: int) -> str:
+    arrays = [mine.numpy()] if isinstance(value, Value) else [array.numpy() for array in mine]
+    expected = list(items(value, sample))
+    if len(arrays) != len(expected):
+        return f"{value.name} has {len(arrays)} tensors, expected {len(expected)}"
+    differences = (
+        _difference(*wanted, mine) for wanted, mine in zip(expected, arrays, strict=True)
+    )
+    return next(filter(None, differences), "")
+
+
+def _difference(name: str, exact: np.ndarray, noisy: np.ndarray, mine: np.ndarray) -> str:
     if mine.shape != exact.shape or mine.dtype != exact.dtype:
-        return f"{value.name} is {mine.dtype}{mine.shape}, expected {exact.dtype}{exact.shape}"
+        return f"{name} is {mine.dtype}{mine.shape}, expected {exact.dtype}{exact.shape}"
     limit = tolerance(exact, noisy)
     if exact.dtype.kind != "f":
         bad = mine != exact
@@ -105,7 +115,7 @@ def _difference(value: Value, mine: np.ndarray, sample: int) -> str:
         return ""
     place = tuple(int(i) for i in np.argwhere(bad)[0])
     return (
-        f"{value.name}{list(place)} is {mine[place]}, expected {exact[place]} within {limit:.1e}; "
+        f"{name}{list(place)} is {mine[place]}, expected {exact[place]} within {limit:.1e}; "
         f"{int(bad.sum())} of {bad.size} entries differ"
     )
 

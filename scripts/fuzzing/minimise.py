@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import onnx
 from onnx import helper
 
-from .growth import output_info
 from .judge import Verdict
 from .peers import read_names
-from .values import Case, Value
+from .values import Case, Value, declared
 
 Judge = Callable[[Case], Verdict]
 
@@ -73,7 +73,7 @@ def _smaller(case: Case) -> Iterator[Case]:
     given = {value.name for value in graph.input}
     # Late cuts first: they take most away.
     for node in reversed(graph.node):
-        cut = [name for name in node.output if name in case.values]
+        cut = [name for name in node.output if isinstance(case.values.get(name), Value)]
         if cut and not set(cut) & set(names) and not set(cut) & given:
             yield _cut(case, graph, names, cut)
     if len(names) == 1 and graph.node:
@@ -95,10 +95,11 @@ def _cut(case: Case, graph: onnx.GraphProto, outputs: list[str], cut: list[str] 
     made = {name for node in kept for name in node.output} - set(cut)
     inputs = [value for value in graph.input if value.name in needed]
     own = {value.name for value in graph.input}
-    fresh = [case.values[name] for name in cut if name in needed and name not in own]
+    cuttable = (case.values[name] for name in cut if name in needed and name not in own)
+    fresh = [value for value in cuttable if isinstance(value, Value)]
     inputs += [_input_info(value, case) for value in fresh]
     weights = [w for w in graph.initializer if w.name in needed]
-    infos = [output_info(case.values[name]) for name in outputs if name in made]
+    infos = [declared(case.values[name]) for name in outputs if name in made]
     if not infos:
         return case
     small = helper.make_graph(kept[::-1], graph.name, inputs, infos, weights)
@@ -112,7 +113,7 @@ def _cut(case: Case, graph: onnx.GraphProto, outputs: list[str], cut: list[str] 
     feeds = []
     for sample, old in enumerate(case.feeds):
         arrays = {v.name: case.values[v.name].exact[sample] for v in inputs}
-        feeds.append({n: a for n, a in arrays.items() if a is not None} if old else {})
+        feeds.append({n: a for n, a in arrays.items() if isinstance(a, np.ndarray)} if old else {})
     return Case(model, case.sizes, feeds, case.values, case.alive)
 
 

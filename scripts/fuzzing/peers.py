@@ -1,8 +1,10 @@
-"""One node at a time, by ONNX Runtime; by onnx's reference evaluator where that has no kernel."""
+"""A node or a few, by ONNX Runtime; by onnx's reference evaluator where that has no kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,8 +15,9 @@ from onnx.reference import ReferenceEvaluator
 IR_VERSION = 10
 
 # Where a kernel of ONNX Runtime differs from the standard the reference evaluator is asked: of an
-# empty tensor it keeps the other dims, too, that a reduction with keepdims should make 1.
-_WRONG_WHEN_EMPTY = ("Reduce", "ArgM")
+# empty tensor it keeps the other dims, too, that a reduction with keepdims should make 1, and
+# products, recurrent cells and Unique along an axis end the process.
+_WRONG_WHEN_EMPTY = ("Reduce", "ArgM", "Einsum", "GRU", "LSTM", "Unique")
 
 
 class PeerError(Exception):
@@ -22,38 +25,56 @@ class PeerError(Exception):
 
 
 class Peer:
-    """A node as a model of its own. `constants` are the inputs that do not change."""
+    """Nodes as a model of their own.
+
+    names: of the results. constants: the inputs that do not change. inputs: the others.
+    inside: of a body, which only ONNX Runtime can compute as a whole.
+    """
 
     def __init__(
         self,
-        node: onnx.NodeProto,
+        nodes: Sequence[onnx.NodeProto],
+        names: Iterable[str],
         opset: int,
         constants: Mapping[str, np.ndarray],
-        dtypes: Mapping[str, np.dtype],
+        inputs: Sequence[onnx.ValueInfoProto],
+        inside: bool = False,
     ) -> None:
-        inputs = [_typed(name, dtype) for name, dtype in dtypes.items()]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in names if name]
         weights = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-        graph = helper.make_graph([node], "node", inputs, outputs, weights)
+        graph = helper.make_graph(nodes, "node", inputs, outputs, weights)
         imports = [helper.make_opsetid("", opset)]
         self._model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
         self._session = _session(self._model)
-        self._wrong_when_empty = node.op_type.startswith(_WRONG_WHEN_EMPTY)
+        self._wrong_when_empty = nodes[-1].op_type.startswith(_WRONG_WHEN_EMPTY)
+        self._inside = inside
         self._evaluator: ReferenceEvaluator | None = None
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The node's results; raises PeerError."""
+    def element(self, index: int) -> str:
+        """The dtype of result `index`, or of its tensors if it is a sequence; "str" if unknown."""
+        if self._session is None:
+            return "str"
+        kind = re.search(r"tensor\((\w+)\)", self._session.get_outputs()[index].type)
+        name = kind[1] if kind else "string"
+        return {"float": "float32", "double": "float64", "string": "str"}.get(name, name)
+
+    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """The results, arrays or lists of them; raises PeerError."""
         try:
             with np.errstate(all="ignore"):
                 results = self._results(feeds)
         except Exception as error:  # peers raise all sorts of things
             raise PeerError(str(error)) from error
-        return [np.asarray(result) for result in results]
+        return [r if isinstance(r, list) else np.asarray(r) for r in results]
 
-    def _results(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        empty = self._wrong_when_empty and any(array.size == 0 for array in feeds.values())
+    def _results(self, feeds: Mapping[str, Any]) -> list[Any]:
+        empty = self._wrong_when_empty and any(
+            isinstance(array, np.ndarray) and array.size == 0 for array in feeds.values()
+        )
         if self._session is not None and not empty:
             return list(self._session.run(None, dict(feeds)))
+        if self._inside and empty:
+            raise PeerError("not with ONNX Runtime")
         if self._evaluator is None:
             self._evaluator = ReferenceEvaluator(self._model)
         return list(self._evaluator.run(None, dict(feeds)))
@@ -72,10 +93,6 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession | None:
         return None
     except Exception as error:
         raise PeerError(str(error)) from error
-
-
-def _typed(name: str, dtype: np.dtype) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), None)
 
 
 def read_names(node: onnx.NodeProto) -> Iterator[str]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from . import control, elementwise, index, linear, movement, quantized, reduce, shape, window
+from . import (
+    control,
+    elementwise,
+    index,
+    linear,
+    movement,
+    quantized,
+    reduce,
+    sequences,
+    shape,
+    window,
+)
 from .row import Row
 
 ROWS: list[Row] = [
@@ -17,6 +28,7 @@ ROWS: list[Row] = [
         shape,
         quantized,
         control,
+        sequences,
     )
     for row in family.ROWS
 ]

@@ -9,28 +9,23 @@ import onnx
 from onnx import helper
 
 from ..drawing import RejectedError
-from ..growth import Growth, output_info
-from ..values import Value
+from ..growth import Growth
+from ..values import Held, Value, declared
 from .row import ANY, Row, axis_of
 
 _DEEPEST = 2
 
 
-def _graph(
-    name: str, nodes: list[onnx.NodeProto], inputs: Sequence[Value], outputs: Sequence[Value]
+def graph(
+    name: str, nodes: list[onnx.NodeProto], inputs: Sequence[Held], outputs: Sequence[Held]
 ) -> onnx.GraphProto:
-    return helper.make_graph(
-        nodes, name, [_declared(value) for value in inputs], [output_info(v) for v in outputs]
-    )
+    """A body whose formal inputs have a rank and no dims."""
+    formals = [declared(v, [None] * v.rank if isinstance(v, Value) else None) for v in inputs]
+    return helper.make_graph(nodes, name, formals, [declared(v) for v in outputs])
 
 
-def _declared(value: Value) -> onnx.ValueInfoProto:
-    """A formal input: its dtype and rank, no dims."""
-    dtype = helper.np_dtype_to_tensor_dtype(value.some.dtype)
-    return helper.make_tensor_value_info(value.name, dtype, [None] * value.rank)
-
-
-def _grown(g: Growth, count: int) -> None:
+def grown(g: Growth, count: int) -> None:
+    """Grow the body that is open; RejectedError where too many are."""
     from ..random_graph import grow
 
     if g.depth > _DEEPEST:
@@ -38,7 +33,7 @@ def _grown(g: Growth, count: int) -> None:
     grow(g, count)
 
 
-def _result(g: Growth, dtype: str, rank: int, inside: list[onnx.NodeProto]) -> Value:
+def result_like(g: Growth, dtype: str, rank: int, inside: list[onnx.NodeProto]) -> Value:
     """A value of a body: one of its own where there is one, else a copy of an outer one."""
     made = {name for node in inside for name in node.output}
     fit = [v for v in g.visible if v.dtype == dtype and v.rank == rank]
@@ -48,7 +43,7 @@ def _result(g: Growth, dtype: str, rank: int, inside: list[onnx.NodeProto]) -> V
     return g.op("Identity", g.one_of(fit))
 
 
-def _condition(g: Growth) -> Value:
+def condition(g: Growth) -> Value:
     """A scalar that differs between samples: an input, or computed from a size or from entries."""
     way = g.integer(0, 2)
     if way == 0:
@@ -61,17 +56,17 @@ def _condition(g: Growth) -> Value:
 
 
 def _if(g: Growth) -> None:
-    condition = _condition(g)
+    chosen = condition(g)
     model = g.pick(("float32", "float32", "int64"), range(0, 5))
     arms = []
     for name in ("then", "else"):
         with g.body() as nodes:
             if g.flip(0.85):
-                _grown(g, g.integer(1, 4))
-            results = [_result(g, model.dtype, model.rank, nodes)]
+                grown(g, g.integer(1, 4))
+            results = [result_like(g, model.dtype, model.rank, nodes)]
             arms.append((name, nodes, results))
-    graphs = {f"{name}_branch": _graph(name, nodes, [], rs) for name, nodes, rs in arms}
-    g.op("If", condition, **graphs)
+    graphs = {f"{name}_branch": graph(name, nodes, [], rs) for name, nodes, rs in arms}
+    g.op("If", chosen, **graphs)
 
 
 def _loop(g: Growth) -> None:
@@ -86,8 +81,8 @@ def _loop(g: Growth) -> None:
     going = g.formal([np.array(True)] * len(g.sizes))
     carried = g.formal(state.exact)
     with g.body([counter, going, carried]) as nodes:
-        _grown(g, g.integer(1, 4))
-        new = _result(g, state.dtype, state.rank, nodes)
+        grown(g, g.integer(1, 4))
+        new = result_like(g, state.dtype, state.rank, nodes)
         collected = [g.op("Identity", g.pick(ANY, range(0, 4)))] if collects else []
         go_on = (
             g.op("Identity", going)
@@ -95,7 +90,7 @@ def _loop(g: Growth) -> None:
             else g.op("Less", counter, g.const(g.integer(0, 3), "int64"))
         )
         results = [go_on, new, *collected]
-        body = _graph("body", nodes, [counter, going, carried], results)
+        body = graph("body", nodes, [counter, going, carried], results)
     first = g.const(True, "bool") if g.flip(0.5) else None
     g.ops("Loop", 1 + len(collected), trips, first, state, body=body)
 
@@ -109,10 +104,10 @@ def _scan(g: Growth) -> None:
     carried = g.formal(state.exact)
     element = g.formal([None if a is None else a.take(0, axis) for a in sequence.exact])
     with g.body([carried, element]) as nodes:
-        _grown(g, g.integer(1, 4))
+        grown(g, g.integer(1, 4))
         new = _same_shape(g, carried)
         collected = g.op("Identity", g.pick(("float32", "int64"), range(0, 4)))
-        body = _graph("body", nodes, [carried, element], [new, collected])
+        body = graph("body", nodes, [carried, element], [new, collected])
     g.ops(
         "Scan",
         2,

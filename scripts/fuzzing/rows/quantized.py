@@ -76,6 +76,6 @@ ROWS = [
     Row("QuantizeLinear", _quantize, 0.8),
     Row("DequantizeLinear", _dequantize, 0.4),
     Row("DynamicQuantizeLinear", _dynamic, 0.4),
-    Row("MatMulInteger", _matmul, 0.6),
-    Row("QLinearConv", _conv, 0.5),
+    Row("MatMulInteger", _matmul, 0.8),
+    Row("QLinearConv", _conv, 0.8),
 ]

@@ -73,11 +73,14 @@ def run_time_vector(
 
 def meets(g: Growth, a: Value, b: Value) -> bool:
     """Whether the shapes broadcast; unless the graph is free, in the same way at all samples."""
-    for one, other in zip(a.dims[::-1], b.dims[::-1], strict=False):
-        if one == other or {1} in (set(one), set(other)):
+    both = zip(a.exact, b.exact, strict=True)
+    shapes = [(x.shape, y.shape) for x, y in both if x is not None and y is not None]
+    for axis in range(1, min(a.rank, b.rank) + 1):
+        pairs = [(x[-axis], y[-axis]) for x, y in shapes]
+        one, other = map(set, zip(*pairs, strict=True))
+        if {1} in (one, other) or all(x == y for x, y in pairs):
             continue
-        agree = all(x == y or 1 in (x, y) for x, y in zip(one, other, strict=True))
-        if not (g.free and agree):
+        if not (g.free and all(x == y or 1 in (x, y) for x, y in pairs)):
             return False
     return True
 
