@@ -240,6 +240,36 @@ FOUND = [
         [{"n": 4, "p": 5}, {"n": 2, "p": 1}, {"n": 11, "p": 17}],
     ),
     Found(
+        "places_in_a_slice_of_no_entry",
+        "Relax's reshape took the 0 entries of the flattened tensor for 'copy this dim'",
+        """(bool[1,0,m,2] x, float[1,0,m,2] u) => (int64[4,k] y, float[k] z)
+        <int64[2] start = {-1, -16}, int64[2] end = {1, -9}, int64[2] axes = {0, -2},
+         int64[2] step = {1, 2}> {
+            s = Slice(x, start, end, axes, step)  y = NonZero(s)
+            t = Slice(u, start, end, axes, step)  z = Unique(t)
+        }""",
+        [{"m": 2}, {"m": 16}],
+    ),
+    Found(
+        "parts_that_make_up_a_whole",
+        "RDP knew max(n - 2, 0) + min(2, n) to be n, and Relax's inference behind it did not",
+        """(float[4,n,1,q] x, float[4,1,n,1,q] other) => (bool[4,4,n,1,q] y)
+        <int64[1] two = {2}, int64[1] last = {2147483647}, int64[1] axis = {-3},
+         int64[1] zero = {0}> {
+            b = Slice(x, two, last, axis)  a = Slice(x, zero, two, axis)
+            c = Concat<axis = -3>(b, a)  y = Less(c, other)
+        }""",
+        [{"n": 5, "q": 3}, {"n": 1, "q": 8}, {"n": 1, "q": 0}],
+    ),
+    Found(
+        "crop_and_pad_of_three_axes",
+        "a divisor that the simplifier found to be 0 where there is no task",
+        """(float[p,m,n] x) => (float[2,4,1] y) <int64[3] size = {4, 1, 2}> {
+            y = CenterCropPad<axes = [1, -1, 0]>(x, size)
+        }""",
+        [{"p": 9, "m": 5, "n": 6}, {"p": 0, "m": 0, "n": 1}, {"p": 2, "m": 8, "n": 3}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

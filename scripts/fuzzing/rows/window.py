@@ -111,6 +111,11 @@ def _blocks(g: Growth) -> None:
     g.op("DepthToSpace", image, blocksize=size, mode=g.one_of(["DCR", "CRD"]))
 
 
+def _cuts(image: Value, scales: list[float]) -> bool:
+    """Whether a scaled size is no whole number at some sample."""
+    return any(size * s % 1 for s, sizes in zip(scales, image.dims, strict=True) for size in sizes)
+
+
 def _resize(g: Growth) -> None:
     image = _image(g, 1, 2)
     spatial = image.rank - 2
@@ -126,6 +131,8 @@ def _resize(g: Growth) -> None:
         )
     if g.flip(0.6):
         scales = [1.0, 1.0, *(g.one_of([0.5, 1.0, 1.5, 2.0, 3.0]) for _ in range(spatial))]
+        if mode == "nearest" and transform == "half_pixel_symmetric" and _cuts(image, scales):
+            raise RejectedError  # The last bit of the offset decides which entry is nearest.
         given = g.const(scales, "float32")
         if g.flip(0.2):
             arrays = [None if a is None else np.array(scales, "float32") for a in image.exact]

@@ -83,7 +83,8 @@ def coordinates(c: Context, plan: Plan, axis: Axis) -> Expr:
         exact = c.emit(R.multiply(scale, old))
         shrink = c.emit(R.subtract(_f32(1.0), c.emit(R.divide(new, exact))))
         offset = c.emit(R.multiply(c.emit(R.multiply(old, half)), shrink))
-        return c.emit(R.add(half_pixel, offset))
+        # In ONNX Runtime's order: in another one, places that a tie decides come out elsewhere.
+        return c.emit(R.subtract(c.emit(R.add(offset, centred)), half))
     if kind == "tf_crop_and_resize" and axis.crop is not None:
         begin, end = axis.crop
         extent = c.emit(R.multiply(c.emit(R.subtract(end, begin)), last))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tvm
 
 from tvm_sod2.op_classes.expressions import Entry
-from tvm_sod2.op_classes.fact import Fact
+from tvm_sod2.op_classes.fact import Fact, entries
 from tvm_sod2.op_classes.row import Agreement
 from tvm_sod2.op_classes.shapes.common import dims_of, must_be, must_equal, place
 from tvm_sod2.op_classes.symbolic import Arithmetic
@@ -18,7 +18,8 @@ def nonzero(_call: tvm.ir.Call, facts: list[Fact], _arithmetic: Arithmetic) -> l
     if value is not None:
         return [value.ndim, int((value != 0).sum())]
     rank = facts[0].ty.ndim
-    return None if rank < 0 else [rank, None]
+    count = 0 if 0 in entries(facts[0].dims or []) else None
+    return None if rank < 0 else [rank, count]
 
 
 def unique(
@@ -32,17 +33,19 @@ def unique(
     axis = _flag(facts, 5)
     if dims is None:
         return None
-    values: list[Entry] = [None]
     whole: Entry = 1
     for dim in dims:
         whole = arithmetic.multiply(whole, dim)
     if axis is not None:
-        values = [None if i == axis % len(dims) else dim for i, dim in enumerate(dims)]
         whole = dims[axis]
+    found = 0 if 0 in entries([whole]) else None
+    values: list[Entry] = [found]
+    if axis is not None:
+        values = [found if i == axis % len(dims) else dim for i, dim in enumerate(dims)]
     if not isinstance(call.ty, tvm.relax.TupleType):
         return values
     results = [values]
-    for argument, entry in ((2, None), (3, whole), (4, None)):
+    for argument, entry in ((2, found), (3, whole), (4, found)):
         if _flag(facts, argument):
             results.append([entry])
     return tuple(results) if len(results) == len(call.ty.fields) else None

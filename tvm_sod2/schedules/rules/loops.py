@@ -155,8 +155,10 @@ def decode(index: Expr, extents: Sequence[Expr]) -> list[Expr]:
         if static(extent) == 1:
             coordinates.append(i64(0))
             continue
-        coordinates.append(tirx.truncmod(index, extent))
-        index = tirx.truncdiv(index, extent)
+        # No simplifier may find a division by 0 where it finds that there is no index.
+        divisor = extent if isinstance(extent, Var | IntImm) else tirx.Max(extent, i64(1))
+        coordinates.append(tirx.truncmod(index, divisor))
+        index = tirx.truncdiv(index, divisor)
     coordinates.append(index)
     return coordinates[::-1] if extents else []
 
