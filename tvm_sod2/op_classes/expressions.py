@@ -40,6 +40,11 @@ def selected(node: Any) -> Any:
     return tvm_ffi.structural_map(node, (tvm.ir.Call, select))
 
 
+def is_arithmetic(call: tvm.ir.Call) -> bool:
+    """Whether a call is an expression over numbers; the length of a list, say, is not."""
+    return all(isinstance(part.ty, tvm.ir.PrimType) for part in (call, *call.args))
+
+
 def symbols_of(expr: Entry) -> list[tvm.ir.Var]:
     """The symbols in an expression, in order of appearance, each as often as it appears."""
     found: list[tvm.ir.Var] = []

@@ -18,7 +18,7 @@ from tvm import relax, tirx
 from tvm_sod2.errors import ShapeError
 from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Arithmetic, Fact, Row, fact_of_type, row
-from tvm_sod2.op_classes.expressions import Entry, as_expr, selected, symbols_of
+from tvm_sod2.op_classes.expressions import Entry, as_expr, is_arithmetic, selected, symbols_of
 from tvm_sod2.op_classes.fact import constant_entries, entries
 from tvm_sod2.op_classes.lattice import bounded, lacks_dims, merge, refine, with_entries
 from tvm_sod2.op_classes.refusals import refusal
@@ -126,7 +126,7 @@ class _Sweep:
             then, otherwise = self._sequence(value.true_branch), self._sequence(value.false_branch)
             self.needs.arms -= 1
             return merge(then, otherwise, self.arithmetic, self._or_nac)
-        if isinstance(value, relax.Call) and not isinstance(value.ty, tvm.ir.PrimType):
+        if isinstance(value, relax.Call) and not is_arithmetic(value):
             return self._call(var, value)
         if isinstance(value, relax.Function):
             return fact_of_type(var.ty)
