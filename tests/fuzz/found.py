@@ -270,6 +270,33 @@ FOUND = [
         [{"p": 9, "m": 5, "n": 6}, {"p": 0, "m": 0, "n": 1}, {"p": 2, "m": 8, "n": 3}],
     ),
     Found(
+        "stages_that_repeat_elements",
+        "StorageRewrite put a stage over its operand, of which the last vector read parts again",
+        """(float[m,n,1] x) => (float[m,n,1] y) <float half = {0.5}> {
+            a = Abs(x)  t = Tanh(x)  s = Mul(t, t)  l = Max(a, s)  c = Celu(l)  d = Abs(c)
+            e = Add(d, half)  f = Log(e)  g = Tanh(f)  h = Relu(f)  i = Mul(g, h)  y = Sub(i, t)
+        }""",
+        [{"m": 7, "n": 17}, {"m": 2, "n": 9}, {"m": 3, "n": 7}],
+    ),
+    Found(
+        "slice_backwards_of_nothing",
+        "with a negative step from before the first entry of none there was one",
+        """(float[n,m] x, float[m,4] u) => (float[a,m] y, float[m,b] z)
+        <int64[1] start = {-3}, int64[1] end = {-6}, int64[1] axis = {0}, int64[1] back = {-1},
+         int64[1] late = {-9}, int64[1] last = {1}> {
+            y = Slice(x, start, end, axis, back)  z = Slice(u, late, end, last, back)
+        }""",
+        [{"n": 0, "m": 2}, {"n": 1, "m": 3}, {"n": 4, "m": 1}, {"n": 8, "m": 0}],
+    ),
+    Found(
+        "arc_of_an_arc",
+        "one variable of a formula in several loops, and its value had other names in each",
+        """(float[n,8,n] x) => (float[n,8,n] y, float[n,8,n] z) <float limit = {0.9}> {
+            t = Tanh(x)  s = Mul(t, limit)  y = Sinh(s)  a = Acos(s)  z = Cosh(a)
+        }""",
+        [{"n": 7}, {"n": 17}, {"n": 1}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

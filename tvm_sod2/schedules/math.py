@@ -198,7 +198,16 @@ def vectorise_math(func: PrimFunc) -> PrimFunc:
     Functions of 16-bit floats are computed in float32: faster, more exact, for some LLVM's only
     way. Calls of float64 stay. Bounds by numbers let NaN pass.
     """
+    func = tvm_ffi.structural_map(func, [(tirx.Let, _own)], order="post")
     return tvm_ffi.structural_map(func, [(Call, _replace), *PASS_NAN])
+
+
+def _own(let: tirx.Let) -> tirx.Let:
+    """The let with a variable of its own: loops that share an expression share the variable, and
+    TVM's code generator refuses another value for it."""
+    var = Var(let.var.name, let.var.ty)
+    body = tvm_ffi.structural_map(let.body, (Var, lambda v: var if v.same_as(let.var) else v))
+    return tirx.Let(var, let.value, body)
 
 
 def _replace(call: Call) -> Expr:

@@ -122,7 +122,7 @@ def cover(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
         statements.append(serial(i64(whole), lambda j: body(j * i64(lanes), lanes), "j"))
     at = whole * lanes
     if at < size and whole and overlap:
-        statements.append(body(i64(size - lanes), lanes))
+        statements.append(_again(body(i64(size - lanes), lanes)))
         at = size
     width = lanes
     while at < size:
@@ -140,12 +140,18 @@ def _cover_symbolic(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt
     if not overlap:
         start = whole * i64(lanes)
         return sequence([main, serial(rest, lambda i: body(start + i, 1))])
-    last = tirx.IfThenElse(rest > i64(0), body(extent - i64(lanes), lanes), None)
+    last = tirx.IfThenElse(rest > i64(0), _again(body(extent - i64(lanes), lanes)), None)
     return tirx.IfThenElse(
         extent >= i64(lanes),
         sequence([main, last]),
         serial(extent, lambda i: body(i, 1)),
     )
+
+
+def _again(vector: Stmt) -> Stmt:
+    """A vector some of whose elements are there already. Marked so that TVM's StorageRewrite does
+    not put the result over an operand that it takes to be read for the last time."""
+    return tirx.AttrStmt(i64(0), "extern_scope", i64(0), vector)
 
 
 def decode(index: Expr, extents: Sequence[Expr]) -> list[Expr]:
