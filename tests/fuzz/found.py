@@ -297,6 +297,14 @@ FOUND = [
         [{"n": 7}, {"n": 17}, {"n": 1}],
     ),
     Found(
+        "transposed_convolution_of_strides_wider_than_the_kernel",
+        "padding to the same size added what was missing; ONNX pads by nothing",
+        """(float[n,2,m,5] x) => (float[n,1,a,b] y) <float[2,1,1,3] w = {1, 2, 3, 0.5, -1, 2}> {
+            y = ConvTranspose<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w)
+        }""",
+        [{"n": 2, "m": 6}, {"n": 1, "m": 1}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

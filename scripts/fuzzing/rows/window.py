@@ -86,12 +86,14 @@ def _pool(g: Growth, op_type: str) -> None:
 
 
 def _fits(image: Value, window: dict[str, Any]) -> bool:
-    """Whether the window lacks one entry at most, at every sample."""
+    """Whether ONNX Runtime pools as the standard says: the window lacks one entry at most."""
     spatial = image.rank - 2
     pads = window.get("pads", [0] * (2 * spatial))
     strides = window.get("strides", [1] * spatial)
     for i, (size, step) in enumerate(zip(window["kernel_shape"], strides, strict=True)):
         extent = (size - 1) * window.get("dilations", [1] * spatial)[i] + 1
+        if step > extent and window.get("auto_pad", "").startswith("SAME"):
+            return False  # ONNX Runtime takes a negative pad and begins behind the first entry.
         missing = extent - image.smallest(2 + i) - pads[i] - pads[spatial + i]
         if missing > 0 and (step > 1 or missing > 1):
             return False

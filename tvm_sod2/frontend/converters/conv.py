@@ -86,10 +86,10 @@ def _conv_transpose(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         for axis in range(spatial):
             if shape:
                 total = simplify(full[axis] + extra[axis] - shape[axis - spatial])
+                # Where the full result is too small, what is missing is output padding.
+                extra[axis] = simplify(extra[axis] + maximum(-total, 0))
             else:
                 total = simplify(span[axis] + extra[axis] - strides[axis])
-            # Where the full result is too small, what is missing is output padding.
-            extra[axis] = simplify(extra[axis] + maximum(-total, 0))
             total = maximum(total, 0)
             less = simplify(total // 2)
             first = less if auto == "SAME_UPPER" else simplify(total - less)

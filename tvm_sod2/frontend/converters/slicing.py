@@ -42,7 +42,7 @@ def _range_of(start: int, end: int, step: int, size: Dim) -> tuple[Dim, Dim]:
     if step > 0:
         begin, stop = _clamped(start, size, 0, size), _clamped(end, size, 0, size)
     else:
-        # In ONNX start clamps to [0, size - 1], to -1 where the size is 0, and end to [-1, size - 1].
+        # In ONNX start clamps to [0, size - 1] and end to [-1, size - 1]; of size 0 both are -1.
         last = size - 1
         first = _clamped(start, size, 0, last)
         until = _clamped(end, size, -1, last)
