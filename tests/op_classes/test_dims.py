@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import tvm
 from tvm import relax
@@ -55,7 +54,12 @@ def test_more_knowledge_contradicts_nothing(case: Case) -> None:
             numbers = typed(numbers)
         found = transfer(numbers, facts_of(numbers, known), arithmetic())
         expected = case.shape(env)
-        assert _at(found, env) == expected or None in np.ravel(np.array(expected, dtype=object))
+        assert _at(found, env) == expected or _is_open(expected)
+
+
+def _is_open(dims: Any) -> bool:
+    """Whether only the run knows some dim."""
+    return dims is None or (isinstance(dims, tuple) and any(map(_is_open, dims)))
 
 
 def _force(case: Case, env: Env) -> None:
