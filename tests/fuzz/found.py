@@ -305,6 +305,20 @@ FOUND = [
         [{"n": 2, "m": 6}, {"n": 1, "m": 1}],
     ),
     Found(
+        "reversal_behind_a_convolution",
+        "what follows a convolution of one or three axes kept the number of the axis it reverses",
+        """(float[n,1,m] x, float[n,1,2,m,3] v) => (float[n,2,a] y, float[n,1,2,b,3] z,
+            float[n,2,c] u)
+        <float[2,1,3] w = {1, 2, 0.5, -1, 0.5, 2}, float[1,1,1,2,1] k = {1, -2},
+         int64[1] start = {-1}, int64[1] end = {-99}, int64[1] two = {2}, int64[1] three = {3},
+         int64[1] back = {-1}> {
+            c = Conv(x, w)  y = Slice(c, start, end, two, back)
+            d = Conv(v, k)  z = Slice(d, start, end, three, back)
+            u = Trilu<upper = 0>(c)
+        }""",
+        [{"n": 2, "m": 6}, {"n": 1, "m": 3}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

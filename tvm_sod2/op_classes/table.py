@@ -47,6 +47,11 @@ def row(name: str) -> Row:
     return ROWS.get(name) or Row.unlisted()
 
 
+def is_elementwise(name: str) -> bool:
+    """Whether an entry of the result comes from the entries at its place, whatever the axes are."""
+    return name in elementwise.AXIS_FREE
+
+
 def why_no_row(name: str) -> str | None:
     """Why an operator has no row; None where it has one, or where nobody knows it."""
     if name in ROWS:

@@ -20,7 +20,7 @@ from tvm import relax, te, tirx
 from tvm.relax import Expr
 from tvm.relax import op as R
 
-from tvm_sod2.op_classes import Mapping, row
+from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.fold_constants import constant_array
 
 _CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 4, 1], [0, 4, 1, 2, 3]
@@ -65,8 +65,9 @@ class _Flattener(relax.PyExprMutator):
             return None
         if value.op.name == "relax.nn.conv3d":
             return self._convolution(value)
-        elementwise = row(value.op.name).mapping is Mapping.ONE_TO_ONE
-        if not elementwise or not any(argument in self.images for argument in value.args):
+        if not is_elementwise(value.op.name):
+            return None
+        if not any(argument in self.images for argument in value.args):
             return None
         if not all(_is_tensor(e) and _flattens(e, value) for e in value.args):
             return None

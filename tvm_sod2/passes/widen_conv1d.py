@@ -16,7 +16,7 @@ from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
 
-from tvm_sod2.op_classes import Mapping, row
+from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.fold_constants import constant_array
 from tvm_sod2.passes.mutate import map_functions
 
@@ -67,8 +67,8 @@ class _Widener(relax.PyExprMutator):
             return None
         if value.op.name == "relax.strided_slice":
             return self._slice(value)
-        elementwise = row(value.op.name).mapping is Mapping.ONE_TO_ONE
-        if not elementwise or not all(_known(argument) for argument in value.args):
+        known = all(_known(argument) for argument in value.args)
+        if not known or not is_elementwise(value.op.name):
             return None
         operands = [self._operand(argument) for argument in value.args]
         return relax.Call(value.op, operands, value.attrs, value.ty_args)

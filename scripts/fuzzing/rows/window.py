@@ -72,6 +72,8 @@ def _conv_transpose(g: Growth) -> None:
 def _pool(g: Growth, op_type: str) -> None:
     image = _image(g)
     window = _window(g, image, op_type != "LpPool" or g.opset >= 18)
+    if window.get("auto_pad", "").startswith("SAME"):
+        window.pop("dilations", None)  # ONNX Runtime pads as if there were none.
     if op_type != "LpPool" and "auto_pad" not in window and g.flip(0.3):
         window["ceil_mode"] = 1
     if op_type == "AveragePool":

@@ -118,3 +118,6 @@ ROWS: dict[str, Row] = {
     "relax.quantize": Row(ISDOS, ONE, dims=given.same_as(0), agree=data.quantize_agreements),
     "relax.dequantize": Row(ISDOS, ONE, dims=given.same_as(0), agree=data.quantize_agreements),
 }
+
+AXIS_FREE = frozenset(ROWS) - {"relax.quantize", "relax.dequantize"}
+"""Operators that name no axis: they stay the same where their operands are reshaped alike."""
