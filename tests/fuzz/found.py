@@ -319,6 +319,16 @@ FOUND = [
         [{"n": 2, "m": 6}, {"n": 1, "m": 3}],
     ),
     Found(
+        "quantised_numbers_in_an_arc",
+        "TVM's simplifier cast a number to uint8 that only its last bits fit in",
+        """(float[q,n,m] x) => (float[n,q,m] y)
+        <float s = {0.066}, uint8 z = {14}, float r = {0.05}, uint8 o = {18}> {
+            b = QuantizeLinear(x, s, z)  d = DequantizeLinear(b, r, o)
+            t = Transpose<perm = [1, 0, 2]>(d)  y = Asinh(t)
+        }""",
+        [{"q": 2, "n": 3, "m": 5}, {"q": 3, "n": 1, "m": 17}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

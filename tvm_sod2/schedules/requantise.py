@@ -1,7 +1,8 @@
 """Rounded numbers as bytes, in fewer instructions than rounding, bounding and casting take.
 
     uint8(min(max(round(x) + zero, 0.0), 255.0))
-    -> uint8(max(int32 bits of (min(x, 255.0 - zero) + 1.5 * 2**23), bits of that - zero) + zero)
+    -> uint8(max(int32 bits of (min(x, 255.0 - zero) + 1.5 * 2**23), bits of that - zero) + zero
+             & 255)
 
 Adding 1.5 * 2**23 rounds to whole numbers, halves to even, and leaves them in the low bits of the
 float, whose last eight are then the byte's. Floats above zero are ordered as their bits are, so the
@@ -45,7 +46,8 @@ def _replace(cast: Any) -> Any:
     most = f32(high) - tirx.Cast("float32", zero)
     bits = tirx.reinterpret("int32", tirx.Min(x, most) + f32(_MAGIC))
     least = tirx.const(_BITS + int(low), "int32") - zero
-    return tirx.Cast(dtype, tirx.Max(bits, least) + zero)
+    # Without the mask, which costs nothing, TVM's simplifier moves the cast to the number in `least`.
+    return tirx.Cast(dtype, (tirx.Max(bits, least) + zero) & tirx.const(255, "int32"))
 
 
 def _bounds(value: Any) -> tuple[Any, float | None, float | None]:
