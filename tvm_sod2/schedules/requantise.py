@@ -46,7 +46,7 @@ def _replace(cast: Any) -> Any:
     most = f32(high) - tirx.Cast("float32", zero)
     bits = tirx.reinterpret("int32", tirx.Min(x, most) + f32(_MAGIC))
     least = tirx.const(_BITS + int(low), "int32") - zero
-    # Without the mask, which costs nothing, TVM's simplifier moves the cast to the number in `least`.
+    # The mask costs nothing; without it TVM's simplifier casts the number in `least`, too.
     return tirx.Cast(dtype, (tirx.Max(bits, least) + zero) & tirx.const(255, "int32"))
 
 
