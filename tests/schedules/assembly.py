@@ -10,6 +10,7 @@ from kernel_cases import Case, scheduled
 from tvm import tirx
 from tvm.target import Target
 
+from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.schedules.traits import Traits
 
 _JUMP = re.compile(r"\s+(?:j\w+|b|b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+,\s*#\d+,)\s+([.\w$]+)\s*$")
@@ -48,7 +49,7 @@ def _x86(cpu: str, register: str, product: str, accumulators: int) -> Machine:
 MACHINES = {
     "avx512": _x86("skylake-avx512", "z", r"vfn?m(?:add|sub)\d+ps", 24),
     "avx2": _x86("haswell", "y", r"vfn?m(?:add|sub)\d+ps", 12),
-    "sse": _x86("nehalem", "x", "mulps", 12),
+    "sse": _x86("nehalem", "x", "mulps", 8),
     "neon": Machine(
         "cortex-a76",
         "aarch64-linux-gnu",
@@ -71,7 +72,8 @@ def assembly(case: Case, machine: Machine) -> str:
 def of_function(func: tirx.PrimFunc, machine: Machine) -> str:
     """A scheduled PrimFunc's."""
     kernel = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
-    return tvm.compile(kernel, machine.target).mod.inspect_source("asm")
+    (module,) = CompileKernels(machine.target)(kernel).get_attr("external_mods")
+    return module.inspect_source("asm")
 
 
 def inner_loops(text: str) -> list[str]:

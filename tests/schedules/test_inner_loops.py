@@ -80,8 +80,8 @@ def test_a_full_tile_stays_in_registers(machine: Machine, name: str) -> None:
     assert steps
     assert not any(count(machine.spill, loop) for loop in steps)
     # Without FMA a product is a copy, a multiplication and an addition.
-    most = 54 if machine.cpu == "nehalem" else 2 * accumulators + 4
-    assert min(len(loop.split("\n")) for loop in steps) <= most
+    each = 4.5 if machine.cpu == "nehalem" else 2
+    assert min(len(loop.split("\n")) for loop in steps) <= each * accumulators + 4
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
@@ -113,8 +113,8 @@ MATH = {
 def test_functions_are_polynomials_of_whole_vectors(machine: Machine, name: str) -> None:
     compute, products = MATH[name]
     text = assembly(Case(compute, [tensor(m, k)]), machine)
-    loops = inner_loops(text)
-    assert any(count(machine.product, loop) >= products for loop in loops)
+    loops = [loop for loop in inner_loops(text) if count(machine.product, loop) >= products]
+    assert loops
     assert not any(count(r"\b(?:callq?|blr?)\s", loop) for loop in loops)
     assert not any(f"{function}f" in text for function in ("exp", "erf", "tanh"))
 

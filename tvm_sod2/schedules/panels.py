@@ -43,8 +43,10 @@ class Shape:
         """Two vectors wide where there are columns for it, with as many rows as registers hold."""
         lanes = traits.lanes("float32")
         vectors = 2 if columns > lanes else 1
-        # Beside the accumulators: the panel's vectors, and the broadcast row element.
-        rows = min(12, (traits.vector_registers - 2 - 1) // 2)
+        # Beside the accumulators: the panel's vectors, and the broadcast row element; without FMA a
+        # copy of it and the product, too.
+        beside = 2 + (1 if traits.fma else 3)
+        rows = min(12, (traits.vector_registers - beside) // 2)
         return Shape(rows - rows % 2, vectors, lanes)
 
 
