@@ -3,7 +3,8 @@
     python scripts/bench_int8.py [PATTERN] [--threads N] [--seconds 0.5]
 
 Graphs of one quantised operator, with symbolic dims and constant weights, built as any model is:
-MatMulInteger and QLinearMatMul at 1 to 384 rows, QLinearConv at sizes of mobile networks. Cases are
+MatMulInteger and QLinearMatMul at 1 to 384 rows, MatMulInteger of two inputs, QLinearConv at sizes
+of mobile networks. Cases are
 those whose name contains PATTERN. Both sides run in turn; figures are medians. Convolutions have
 channels last at both ends, which both sides compute in. A result that is not equal to ONNX
 Runtime's ends the run.
@@ -114,6 +115,27 @@ def products() -> Iterator[Row]:
                 yield f"{name} {m}x{k}x{n}", 2.0 * m * k * n, partial(both, x)
 
 
+def run_time_products() -> Iterator[Row]:
+    """Name, operations and programs of products of two operands that are inputs."""
+    rng = np.random.default_rng(0)
+    point = np.array(128, "uint8")
+    for kind in ("uint8", "int8"):
+        graph = f"""g (uint8[p,m,k] x, {kind}[p,k,n] w) => (int32[p,m,n] y) {{
+            y = MatMulInteger(x, w, z)
+        }}"""
+        both = prepare(graph, {"z": point})
+        for p, m, k, n in (
+            (1, 64, 64, 64),
+            (12, 128, 64, 128),
+            (12, 128, 128, 64),
+            (1, 384, 768, 768),
+        ):
+            x = rng.integers(0, 256, (p, m, k)).astype("uint8")
+            w = rng.integers(-128, 128, (p, k, n)).astype("int8").view(kind)
+            name = f"MatMulInteger, both run-time, {kind} {p}x{m}x{k}x{n}"
+            yield name, 2.0 * p * m * k * n, partial(both, x, w)
+
+
 def convolutions() -> Iterator[Row]:
     """Name, operations and programs of each convolution."""
     rng = np.random.default_rng(0)
@@ -170,7 +192,7 @@ def main() -> None:
     peak = bytes_peak() * options.threads
     print(f"{options.threads} thread(s), peak {peak / 1e9:.0f} GOP/s")
     print("| kernel | us | GOP/s | peak | ONNX Runtime / ours |\n| --- | --: | --: | --: | --: |")
-    for rows in (products, convolutions):
+    for rows in (products, run_time_products, convolutions):
         for name, operations, programs in rows():
             if options.pattern not in name:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tvm
 from tvm import relax
 from tvm.script import ir as I
@@ -89,3 +90,47 @@ def test_grouped_convolutions_keep_nine_bits() -> None:
     narrowed = integer_operands(Net)
     assert operators(narrowed) == ["astype", "astype", "conv2d"]
     assert [str(c.dtype) for c in constants(narrowed)] == ["int16"]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_a_run_time_operand_is_signed_without_zero_point(dtype: str) -> None:
+    """What it lacks then is a multiple of the sums of the other operand's rows."""
+
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(
+            x: R.Tensor(("m", 6), "uint8"),
+            y: R.Tensor((6, "n"), dtype),
+            zero: R.Tensor((), "int32"),
+        ):
+            with R.dataflow():
+                a = R.astype(x, "int32")
+                b = R.subtract(a, R.const(3))
+                c = R.astype(y, "int32")
+                d = R.subtract(c, zero)
+                out = R.matmul(b, d)
+                R.output(out)
+            return out
+
+    after = integer_operands(Net)
+    relax.analysis.well_formed(after)
+    widened, signed = ["astype", "subtract"], ["astype", "subtract", "astype"]
+    shift = ["add"] if dtype == "uint8" else []
+    assert operators(after) == [
+        *widened,
+        *(signed if dtype == "uint8" else []),
+        "astype",
+        *shift,
+        *widened,
+        "sum",
+        "matmul",
+        "multiply",
+        "subtract",
+    ]
+    limits = np.iinfo(dtype)
+    for m, n in ((0, 1), (1, 0), (5, 7)):
+        a = rng.integers(0, 256, (m, 6)).astype("uint8")
+        b = rng.integers(limits.min, limits.max + 1, (6, n)).astype(dtype)
+        given = a, b, np.array(9, "int32")
+        np.testing.assert_array_equal(run(after, *given), run(Net, *given))

@@ -10,6 +10,11 @@ constant into eight, which adds that constant times a sum of the activations; th
 convolutions stay, as int16:
 
     matmul(a, w)  ->  add(matmul(a, w - c), multiply(matmul(a, ones), c))
+
+Where w is known only at run time, its zero point and 128, if it is unsigned, are such a constant:
+
+    matmul(a, subtract(astype(w: int8, int32), c))
+        ->  subtract(matmul(a, astype(w, int32)), multiply(sum(a, [-1], keepdims), c))
 """
 
 from __future__ import annotations
@@ -82,9 +87,30 @@ class _Narrower(relax.PyExprMutator):
         if data is None:
             return call
         if weight is None:
-            right = self._widened(call.args[1])
-            return call if right is None else relax.Call(call.op, [data, right], call.attrs)
+            return self._of_run_time(call, data)
         return self._narrowed(call, data, weight)
+
+    def _of_run_time(self, call: relax.Call, data: Expr) -> Expr:
+        """A product of which both operands are known only at run time."""
+        read = self._bytes(call.args[1])
+        if read is None or call.op.name != "relax.matmul" or call.args[0].ty.ndim < 2:
+            return call
+        source, zeros = read
+        emit = self.builder_.emit
+        if str(source.ty.dtype) == "uint8":
+            half = relax.const(128, "int32")
+            moved = emit(relax.op.subtract(emit(relax.op.astype(source, "int32")), half))
+            source = emit(relax.op.astype(moved, "int8"))
+            zeros.append(relax.const(-128, "int32"))
+        right = emit(relax.op.astype(source, "int32"))
+        total = relax.Call(call.op, [data, right], call.attrs)
+        if not zeros:
+            return total
+        shift = zeros[0]
+        for zero in zeros[1:]:
+            shift = emit(relax.op.add(shift, zero))
+        sums = emit(relax.op.sum(self._widened(call.args[0]), [-1], keepdims=True))
+        return relax.op.subtract(emit(total), emit(relax.op.multiply(sums, shift)))
 
     def _narrowed(self, call: relax.Call, data: Expr, weight: np.ndarray) -> Expr:
         axis = CHANNEL_AXIS[call.op.name](call)
@@ -108,8 +134,19 @@ class _Narrower(relax.PyExprMutator):
         wide = self.builder_.emit(relax.op.astype(narrow, "int32"))
         return relax.Call(call.op, [data, wide], call.attrs)
 
-    def _widened(self, expr: Expr, axes: list[int] | None = None) -> Expr | None:
-        """A new copy of what widens `expr` from bytes, None if it does more than that.
+    def _widened(self, expr: Expr) -> Expr | None:
+        """A new copy of what widens `expr` from bytes, None if it does more than that."""
+        read = self._bytes(expr)
+        if read is None:
+            return None
+        source, zeros = read
+        wide = self.builder_.emit(relax.op.astype(source, "int32"))
+        for zero in zeros:
+            wide = self.builder_.emit(relax.op.subtract(wide, zero))
+        return wide
+
+    def _bytes(self, expr: Expr, axes: list[int] | None = None) -> tuple[Expr, list[Expr]] | None:
+        """What `expr` is widened from, and the zero points taken off, in order.
 
         Axes are permuted while elements are bytes.
         """
@@ -117,16 +154,16 @@ class _Narrower(relax.PyExprMutator):
         if not isinstance(value, relax.Call):
             return None
         if value.op == _PERMUTE and axes is None and value.attrs.axes is not None:
-            return self._widened(value.args[0], list(map(int, value.attrs.axes)))
+            return self._bytes(value.args[0], list(map(int, value.attrs.axes)))
         if not is_widening(value):
             return None
         source, *zero = value.args
         if value.op == _ASTYPE:
             if axes is not None:
                 source = self.builder_.emit(relax.op.permute_dims(source, axes))
-            return self.builder_.emit(relax.op.astype(source, "int32"))
-        inner = self._widened(source, axes)
-        return None if inner is None else self.builder_.emit(relax.op.subtract(inner, *zero))
+            return source, []
+        inner = self._bytes(source, axes)
+        return None if inner is None else (inner[0], [*inner[1], *zero])
 
 
 def _fits(weight: np.ndarray, dtype: str) -> bool:

@@ -104,8 +104,7 @@ class Dot:
     def interleaved(self, parts: Sequence[Any]) -> Any:
         """The lanes' bytes of four vectors as a word in each lane, as the instruction wants it."""
         lanes = _lanes(parts[0])
-        order = [byte * lanes + lane for lane in range(lanes) for byte in range(WORD)]
-        bytes_ = tirx.Shuffle(list(parts), [tirx.const(i, "int32") for i in order])
+        bytes_ = interleave(parts)
         if self.offset:
             bytes_ = tirx.reinterpret(f"uint8x{WORD * lanes}", bytes_)
             bytes_ = bytes_ + splat(tirx.const(128, "uint8"), WORD * lanes)
@@ -215,6 +214,13 @@ class DotRegisters(Registers):
                 lambda r, _offset, width: splat(data(r, last, rest), width),
                 lambda offset, width: weight(offset, width, last),
             )
+
+
+def interleave(parts: Sequence[Any]) -> Any:
+    """Vectors of equally many bytes as one, whose first bytes are the vectors' first."""
+    lanes = _lanes(parts[0])
+    order = [number * lanes + lane for lane in range(lanes) for number in range(len(parts))]
+    return tirx.Shuffle(list(parts), [tirx.const(i, "int32") for i in order])
 
 
 def unsuited(data: Any, weights: Any, *allowed: str) -> Refusal | None:

@@ -23,6 +23,7 @@ from tvm_sod2.schedules.int8_conv import emit_int8_conv2d
 from tvm_sod2.schedules.int8_depthwise import emit_int8_depthwise
 from tvm_sod2.schedules.int8_depthwise_words import emit_int8_depthwise_words
 from tvm_sod2.schedules.int8_gemm import emit_int8_matmul, emit_int8_pointwise
+from tvm_sod2.schedules.int8_runtime_gemm import emit_int8_runtime_matmul
 from tvm_sod2.schedules.joins import joins
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
 from tvm_sod2.schedules.math import vectorise_math
@@ -43,7 +44,7 @@ EMITTERS: dict[str, tuple[Emitter, ...]] = {
     "matmul": (emit_matmul, emit_runtime_matmul),
     "conv2d_transpose": (emit_conv2d_transpose, emit_phases),
     "conv2d": (emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d),
-    "integer_matmul": (emit_int8_matmul,),
+    "integer_matmul": (emit_int8_matmul, emit_int8_runtime_matmul),
     "integer_conv2d": (
         emit_int8_depthwise_words,
         emit_int8_depthwise,
