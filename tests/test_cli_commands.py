@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tvm
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tests.one_node import save
 from tvm_sod2 import cli
@@ -104,7 +105,7 @@ def test_run_a_model_with_random_inputs(capfd: pytest.CaptureFixture[str], model
 def test_inspect(capfd: pytest.CaptureFixture[str], model: Path) -> None:
     assert cli.main(["inspect", str(model)]) == 0
     text = capfd.readouterr().out
-    for said in ("arena", "phases", "x", "n"):
+    for said in ("arena", "phases", "x", "n", ": rule schedule_"):
         assert said in text
     assert cli.main(["inspect", str(model), "--json"]) == 0
     facts = json.loads(capfd.readouterr().out)
@@ -116,7 +117,31 @@ def test_inspect(capfd: pytest.CaptureFixture[str], model: Path) -> None:
     assert facts["dims"] == {"known": 3, "symbolic": 3, "expression": 0, "unknown": 0}
     assert [phase["name"] for phase in facts["phases"]][:2] == ["frontend", "rdp"]
     assert facts["arena_bytes"] == "0"
+    assert all(kernel.startswith("rule ") for kernel in facts["kernels"].values())
     assert "error" not in facts
+
+
+def test_inspect_tells_how_versions_are_chosen(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Kernels with versions, and functions in two that operands' dims choose between."""
+    weight = np.ones((64, 70, 3, 3), np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("Add", ["c", "b"], ["y"]),
+    ]
+    dims = {"x": ["n", 70, "h", "w"], "b": ["n", 64, "p", "q"], "y": [None] * 4}
+    x, b, y = (helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in dims.items())
+    graph = helper.make_graph(
+        nodes, "versions", [x, b], [y], [numpy_helper.from_array(weight, "w")]
+    )
+    path = tmp_path / "versions.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    assert cli.main(["inspect", str(path), "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["equal_if"]
+    chosen = [k for k in facts["kernels"].values() if k.startswith("least of winograd 4x4 ")]
+    assert chosen and all(" at 9 * pixels" in kernel for kernel in chosen)
 
 
 def test_inspect_tells_facts_of_a_model_whose_build_fails(

@@ -59,6 +59,10 @@ def inspect_model(model: Path, as_json: bool) -> None:
     for value in built["outputs"]:
         print(f"\noutput  {Value(**value)}", end="")
     print(f"\n\narena   {built['arena_bytes']} bytes")
+    if built["kernels"]:
+        print("\nkernels, and the rule of those that the dims choose a version of")
+    for name, kernel in built["kernels"].items():
+        print(f"{name}: {kernel}")
 
 
 @dataclass
@@ -70,17 +74,19 @@ class Walk:
     error: str = ""
 
     def built(self) -> dict[str, Any]:
-        """What only a finished build knows: outputs, and the arena's bytes at any dims."""
-        from tvm_sod2.metadata import ARENA_ATTR, SIGNATURE_ATTR
+        """What only a finished build knows: outputs, the arena's bytes at any dims, kernels."""
+        from tvm_sod2.metadata import ARENA_ATTR, KERNELS_ATTR, SIGNATURE_ATTR
         from tvm_sod2.signature import Signature
 
         if self.error:
-            return {"outputs": None, "arena_bytes": None}
+            return {"outputs": None, "arena_bytes": None, "kernels": None}
         attrs = self.mod["main"].attrs
         outputs = Signature.from_json(str(attrs[SIGNATURE_ATTR])).outputs
+        notes = json.loads(str(attrs[KERNELS_ATTR]))
         return {
             "outputs": [asdict(value) for value in outputs],
             "arena_bytes": str(attrs[ARENA_ATTR]),
+            "kernels": {name: note["kernel"] for name, note in notes.items()},
         }
 
 
