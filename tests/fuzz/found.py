@@ -329,6 +329,16 @@ FOUND = [
         [{"q": 2, "n": 3, "m": 5}, {"q": 3, "n": 1, "m": 17}],
     ),
     Found(
+        "reduction_over_axes_of_the_run",
+        "an input's dim was solved for, as a product of dims that only the run binds",
+        """(float[p] x, int64[1] a) => (bool[p] y, float[q] z, float[1] u)
+        <float[1,3] w = {1, 2, 3}> {
+            y = Cast<to = 9>(x)  u = ReduceSum<keepdims = 1>(x, a)  p = MatMul(u, w)  z = Mul(u, p)
+        }""",
+        [{"p": 4}, {"p": 1}],
+        {"a": [[0], [-1]]},
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

@@ -65,7 +65,8 @@ def solve(
     a: Entry, b: Entry, rank: dict[tvm.ir.Var, int], arithmetic: Arithmetic
 ) -> Solution | None:
     """a == b as `symbol == value`, for the symbol of the highest rank it is linear in with factor
-    1 or -1; None where there is none. Symbols without a rank are not solved for."""
+    1 or -1; None where there is none. Symbols without a rank are not solved for, nor is one for
+    what the run binds later."""
     difference = arithmetic.subtract(a, b)
     if difference is None or isinstance(difference, int):
         return None
@@ -75,6 +76,8 @@ def solve(
         if len(linear) != 2 or not isinstance(linear[0], tirx.IntImm):
             continue
         factor, rest = int(linear[0]), linear[1]
+        if any(not arithmetic.known_at_entry(s) and rank.get(s, 0) > rank[symbol] for s in symbols):
+            continue
         if abs(factor) == 1 and not any(s.same_as(symbol) for s in symbols_of(rest)):
             value = arithmetic.multiply(arithmetic.simplify(rest), -factor)
             return Solution(symbol, arithmetic.simplify(value))
