@@ -3,8 +3,9 @@
     python scripts/bench_attention.py [--threads 1 2] [--seconds 1] [--heads 12] [--size 64]
 
 The graph is what exporters write: heads split from (1, S, heads * size), scaled scores, softmax,
-heads merged. ONNX Runtime runs that graph, and its own fused operator MultiHeadAttention. Each
-case is timed in turn with ours, in a process for each number of threads; figures are medians.
+heads merged. ONNX Runtime runs that graph, and its own fused operator MultiHeadAttention. Under a
+causal mask it runs the graph, and ours is also compared with ours without the mask. Each case is
+timed in turn with ours, in a process for each number of threads; figures are medians.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ import onnx
 
 # Query rows and keys: a layer over a whole text, and a few new words after many.
 LENGTHS = ((1, 1), (17, 17), (128, 128), (512, 512), (1000, 1000), (1, 1000), (4, 1000))
+
+
+# Query rows and keys under a causal mask.
+CAUSAL = (17, 128, 256, 512, 1000)
 
 
 def _model(nodes: list[Any], width: int, constants: dict[str, Any]) -> onnx.ModelProto:
@@ -65,6 +70,25 @@ def exported(heads: int, size: int) -> onnx.ModelProto:
     return _model(nodes, heads * size, constants)
 
 
+def causal(heads: int, size: int) -> onnx.ModelProto:
+    """The same where no query sees a later key, by a triangle of the lowest number."""
+    model = exported(heads, size)
+    node, nodes = onnx.helper.make_node, list(model.graph.node)
+    at = next(i for i, made in enumerate(nodes) if made.op_type == "Softmax")
+    lowest = np.array([np.finfo("float32").min], "float32")
+    nodes[at].input[0] = "seen"
+    nodes[at:at] = [
+        node("Shape", ["scores"], ["lengths"], start=2),
+        node("ConstantOfShape", ["lengths"], ["low"], value=onnx.numpy_helper.from_array(lowest)),
+        node("Trilu", ["low", "one"], ["mask"], upper=1),
+        node("Add", ["scores", "mask"], ["seen"]),
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1), "one"))
+    return model
+
+
 def fused(heads: int, size: int) -> onnx.ModelProto:
     """The operator of ONNX Runtime."""
     make = onnx.helper.make_node
@@ -72,43 +96,67 @@ def fused(heads: int, size: int) -> onnx.ModelProto:
     return _model([node], heads * size, {})
 
 
+def inputs(rows: int, keys: int, width: int) -> dict[str, np.ndarray]:
+    """Random queries, keys and values."""
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.standard_normal((1, length, width)).astype(np.float32)
+        for name, length in zip("qkv", (rows, keys, keys), strict=True)
+    }
+
+
 def measure(seconds: float, heads: int, size: int) -> None:
     """Print a row of the table for each length, on as many threads as TVM has here."""
     import onnxruntime
     import tvm
+    from cores import timed_in_turn
 
     import tvm_sod2
-    from tvm_sod2.demo.timing import side_by_side
     from tvm_sod2.schedules.peak import fma_peak
 
     threads = tvm.get_global_func("runtime.NumThreads")()
     peak = fma_peak() * threads
-    executable = tvm_sod2.build(tvm_sod2.from_onnx(exported(heads, size)))
-    ours = tvm.relax.VirtualMachine(executable, tvm.cpu())["main"]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    theirs: list[Callable[..., Any]] = [
-        onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        ).run
-        for model in (fused(heads, size), exported(heads, size))
-    ]
-    rng = np.random.default_rng(0)
+
+    def ours(model: onnx.ModelProto) -> Callable[..., Any]:
+        executable = tvm_sod2.build(tvm_sod2.from_onnx(model))
+        return tvm.relax.VirtualMachine(executable, tvm.cpu())["main"]
+
+    def theirs(model: onnx.ModelProto) -> Callable[..., Any]:
+        data, providers = model.SerializeToString(), ["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(data, options, providers=providers).run
+
+    full, masked = ours(exported(heads, size)), ours(causal(heads, size))
+    rivals = [theirs(fused(heads, size)), theirs(exported(heads, size))]
     for rows, keys in LENGTHS:
-        arrays = {
-            name: rng.standard_normal((1, length, heads * size)).astype(np.float32)
-            for name, length in zip("qkv", (rows, keys, keys), strict=True)
-        }
-        run = partial(ours, *map(tvm.runtime.tensor, arrays.values()))
-        for their in theirs:
+        arrays = inputs(rows, keys, heads * size)
+        run = partial(full, *map(tvm.runtime.tensor, arrays.values()))
+        for their in rivals:
             np.testing.assert_allclose(run().numpy(), their(None, arrays)[0], atol=1e-4)
-        pairs = [side_by_side(run, partial(their, None, arrays), seconds) for their in theirs]
+        pairs = [
+            timed_in_turn(run, partial(their, None, arrays), seconds, threads) for their in rivals
+        ]
         took = pairs[0][0]
         rate = 4.0 * rows * keys * heads * size / took
         ratios = " | ".join(f"{other / own:.2f}" for own, other in pairs)
         print(
             f"| {threads} | {rows} x {keys} | {took * 1e6:.0f} | {rate / 1e9:.0f} | "
             f"{rate / peak:.0%} | {ratios} |",
+            flush=True,
+        )
+    rival = theirs(causal(heads, size))
+    for length in CAUSAL:
+        arrays = inputs(length, length, heads * size)
+        given = list(map(tvm.runtime.tensor, arrays.values()))
+        run = partial(masked, *given)
+        np.testing.assert_allclose(run().numpy(), rival(None, arrays)[0], atol=1e-4)
+        took, other = timed_in_turn(run, partial(rival, None, arrays), seconds, threads)
+        unmasked, again = timed_in_turn(partial(full, *given), run, seconds, threads)
+        rate = 2.0 * length * (length + 1) * heads * size / took
+        print(
+            f"| {threads} | {length} causal, {unmasked / again:.2f} x full | "
+            f"{took * 1e6:.0f} | {rate / 1e9:.0f} | {rate / peak:.0%} | | {other / took:.2f} |",
             flush=True,
         )
 
