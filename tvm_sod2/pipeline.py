@@ -43,6 +43,7 @@ from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.sink_merges import sink_merges
+from tvm_sod2.passes.thin_products import thin_products
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.passes.whole_offsets import whole_offsets
 from tvm_sod2.passes.widen_conv1d import widen_conv1d
@@ -119,6 +120,7 @@ def _cpu_kernels(target: Target) -> list[Phase]:
             "fuse",
             [
                 fuse_attention(traits),
+                thin_products,
                 integer_operands,
                 whole_offsets,
                 fuse,
