@@ -55,9 +55,9 @@ def _batch_norm_training(c: Context, inputs: Inputs, epsilon: float, momentum: f
 def _scaled(
     c: Context, centred: Expr, variance: Expr, epsilon: float, scale: Expr, bias: Expr | None
 ) -> Expr:
-    """centred / sqrt(variance + epsilon) * scale + bias"""
+    """centred * (scale / sqrt(variance + epsilon)) + bias: one division a channel"""
     deviation = c.emit(R.sqrt(c.emit(R.add(variance, c.scalar(epsilon, variance)))))
-    y = c.broadcast(R.multiply, c.broadcast(R.divide, centred, deviation), scale)
+    y = c.broadcast(R.multiply, centred, c.broadcast(R.divide, scale, deviation))
     return y if bias is None else c.broadcast(R.add, y, bias)
 
 
@@ -65,7 +65,8 @@ def _moments(c: Context, x: Expr, axes: list[int]) -> tuple[Expr, Expr, Expr]:
     """Return mean, x - mean and variance over ``axes``, which stay as dims of 1."""
     mean = c.emit(R.mean(x, axes, True))
     centred = c.broadcast(R.subtract, x, mean)
-    variance = c.emit(R.mean(c.emit(R.multiply(centred, centred)), axes, True))
+    # Not the mean of centred squares: in one kernel, they need no memory.
+    variance = c.emit(R.variance(x, axes, True))
     return mean, centred, variance
 
 
