@@ -167,6 +167,7 @@ def rows(pattern: str, seconds: float) -> list[dict[str, Any]]:
     """Every case that the pattern names, measured in this process."""
     import tvm
     from kernel_timing import Case, measure
+    from other_convolutions import other_convolutions
     from runtime_products import runtime_products
 
     from tvm_sod2.models import fetch
@@ -182,7 +183,7 @@ def rows(pattern: str, seconds: float) -> list[dict[str, Any]]:
         found.append({**row, **more})
         print(f"{threads} {name}: {theirs / ours:.2f}", file=sys.stderr, flush=True)
 
-    for case in (*products(), *runtime_products(), *convolutions()):
+    for case in (*products(), *runtime_products(), *convolutions(), *other_convolutions()):
         if pattern in case.family or pattern in case.name:
             note(case.family, case.name, case.flops, *measure(case, seconds))
     for network, shape in NETWORKS.items():

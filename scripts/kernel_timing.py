@@ -153,9 +153,13 @@ def model_of(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
 
-def built(nodes: Sequence[onnx.NodeProto], dims: Sequence[Sequence[Any]]) -> Callable[..., Program]:
+def built(
+    nodes: Sequence[onnx.NodeProto],
+    dims: Sequence[Sequence[Any]],
+    weights: Sequence[np.ndarray] = (),
+) -> Callable[..., Program]:
     """Nodes as `model_of` has them, as the whole pipeline builds them."""
-    executable = tvm_sod2.build(tvm_sod2.from_onnx(model_of(nodes, dims, [])))
+    executable = tvm_sod2.build(tvm_sod2.from_onnx(model_of(nodes, dims, weights)))
     main = relax.VirtualMachine(executable, tvm.cpu())["main"]
     return lambda *arrays: partial(main, *map(tvm.runtime.tensor, arrays))
 

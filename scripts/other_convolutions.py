@@ -1,0 +1,65 @@
+"""Convolutions other than networks' usual ones, each a whole model with its changes of layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from kernel_timing import Case, Program, built, session
+from onnx import helper
+
+# By family: the operator, its input, its weight as ONNX has it, its attributes.
+FAMILIES: Mapping[str, list[tuple[str, tuple[int, ...], tuple[int, ...], Mapping[str, Any]]]] = {
+    "volumes": [
+        ("Conv", (1, 16, 16, 28, 28), (32, 16, 3, 3, 3), {"pads": [1] * 6}),
+        ("Conv", (1, 64, 8, 14, 14), (64, 64, 3, 3, 3), {"pads": [1] * 6}),
+        ("Conv", (1, 32, 8, 28, 28), (32, 1, 3, 3, 3), {"pads": [1] * 6, "group": 32}),
+    ],
+    "transposed": [
+        ("ConvTranspose", (1, 64, 32, 32), (64, 32, 4, 4), {"strides": [2, 2], "pads": [1] * 4}),
+        ("ConvTranspose", (1, 256, 8, 8), (256, 128, 4, 4), {"strides": [2, 2], "pads": [1] * 4}),
+        ("ConvTranspose", (1, 64, 32, 32), (64, 32, 3, 3), {"strides": [2, 2], "pads": [1] * 4}),
+        ("ConvTranspose", (1, 64, 40, 40), (64, 32, 2, 2), {"strides": [2, 2]}),
+        ("ConvTranspose", (1, 128, 200), (128, 64, 16), {"strides": [8], "pads": [4, 4]}),
+    ],
+    "dilated": [
+        ("Conv", (1, 64, 28, 28), (64, 64, 3, 3), {"dilations": [2, 2], "pads": [2] * 4}),
+        ("Conv", (1, 64, 33, 33), (64, 64, 3, 3), {"dilations": [6, 6], "pads": [6] * 4}),
+    ],
+    "grouped": [
+        ("Conv", (1, 64, 28, 28), (64, 2, 3, 3), {"pads": [1] * 4, "group": 32}),
+        ("Conv", (1, 128, 28, 28), (128, 4, 3, 3), {"pads": [1] * 4, "group": 32}),
+        ("Conv", (1, 256, 14, 14), (256, 8, 3, 3), {"pads": [1] * 4, "group": 32}),
+        ("Conv", (1, 64, 28, 28), (128, 1, 3, 3), {"pads": [1] * 4, "group": 64}),
+    ],
+    "of rows": [
+        ("Conv", (1, 64, 500), (64, 64, 3), {"pads": [1, 1]}),
+        ("Conv", (1, 128, 300), (128, 128, 5), {"dilations": [3], "pads": [6, 6]}),
+        ("Conv", (1, 256, 300), (256, 1, 31), {"pads": [15, 15], "group": 256}),
+    ],
+}
+
+
+def other_convolutions() -> Iterator[Case]:
+    """Every case of FAMILIES; multiplications by padding count.
+
+    Convolutions here have as many pixels as their inputs; a transposed one multiplies each of its
+    input's by the whole weight.
+    """
+    for family, found in FAMILIES.items():
+        for operator, x, w, attributes in found:
+            node = helper.make_node(operator, ["x0", "w0"], ["y"], **attributes)
+            pixels = float(np.prod(x[2:]))
+            more = " ".join(f"{k} {v}" for k, v in attributes.items() if k != "pads")
+            sizes = ("x".join(map(str, size)) for size in (w, x[2:]))
+            name = f"{operator} {' @'.join(sizes)} {more}".strip()
+
+            def prepare(node: Any = node, x: Any = x, w: Any = w) -> tuple[Program, Program]:
+                rng = np.random.default_rng(0)
+                weight, data = (rng.standard_normal(size).astype(np.float32) for size in (w, x))
+                dims = ["n", x[1], "a", "b", "c"][: len(x)]
+                ours = built([node], [dims], [weight])
+                return ours(data), session([node], [len(x)], [weight])(data)
+
+            yield Case(family, name, 2 * x[0] * pixels * float(np.prod(w)), prepare)
