@@ -31,7 +31,9 @@ def as_expr(entry: Entry) -> tvm.ir.Expr:
 
 
 def selected(node: Any) -> Any:
-    """A type, expression or function with every conditional call in it as a Select."""
+    """A type, entry or function with every conditional call in it as a Select."""
+    if node is None or isinstance(node, int | tvm.ir.Var | tirx.IntImm):
+        return node
 
     def select(call: tvm.ir.Call) -> tvm.ir.Expr:
         conditional = getattr(call.op, "name", "") == "prim.if_then_else"

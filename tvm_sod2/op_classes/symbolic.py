@@ -36,14 +36,11 @@ class Arithmetic:
         self._run_time = run_time
         self._assuming = assuming
         self._bound: dict[tvm.ir.Var, tuple[int, int]] = {}
-        self._simple: dict[tvm_ffi.StructuralKey, Entry] = {}
 
     def bind(self, symbol: tvm.ir.Var, low: int = 0, high: int = DIM_LIMIT) -> None:
         """State that low <= symbol <= high."""
         if self._bound.get(symbol) == (low, high):
             return
-        if symbol in self._bound:
-            self._simple.clear()
         self._bound[symbol] = (low, high)
         extent = tirx.const(high - low + 1, "int64")
         interval = tvm.ir.Range.from_min_extent(tirx.const(low, "int64"), extent)
