@@ -251,17 +251,6 @@ FOUND = [
         [{"m": 2}, {"m": 16}],
     ),
     Found(
-        "parts_that_make_up_a_whole",
-        "RDP knew max(n - 2, 0) + min(2, n) to be n, and Relax's inference behind it did not",
-        """(float[4,n,1,q] x, float[4,1,n,1,q] other) => (bool[4,4,n,1,q] y)
-        <int64[1] two = {2}, int64[1] last = {2147483647}, int64[1] axis = {-3},
-         int64[1] zero = {0}> {
-            b = Slice(x, two, last, axis)  a = Slice(x, zero, two, axis)
-            c = Concat<axis = -3>(b, a)  y = Less(c, other)
-        }""",
-        [{"n": 5, "q": 3}, {"n": 1, "q": 8}, {"n": 1, "q": 0}],
-    ),
-    Found(
         "crop_and_pad_of_three_axes",
         "a divisor that the simplifier found to be 0 where there is no task",
         """(float[p,m,n] x) => (float[2,4,1] y) <int64[3] size = {4, 1, 2}> {
@@ -337,6 +326,22 @@ FOUND = [
         }""",
         [{"p": 4}, {"p": 1}],
         {"a": [[0], [-1]]},
+    ),
+    Found(
+        "parts_joined_before_an_arm",
+        "a cast of max(n - 3, 0) + min(3, n) to n ended the process in TVM's CanonicalizeBindings",
+        """(bool c, float[n,3,4,n] x) => (float[a,b,4,d] y)
+        <int64[1] three = {3}, int64[1] last = {2147483647}, int64[1] zero = {0},
+         float half = {0.5}> {
+            a = Slice(x, three, last, three)  b = Slice(x, zero, three, three)
+            whole = Concat<axis = 3>(a, b)
+            y = If(c) <
+                then_branch = then () => (float[e,3,4,f] t) { m = Abs(whole)  t = Add(m, half) },
+                else_branch = other () => (float[e,3,4,f] o) { o = Abs(b) }
+            >
+        }""",
+        [{"n": 5}, {"n": 1}, {"n": 0}],
+        {"c": [True, False, True]},
     ),
     Found(
         "pooling_of_too_small_an_image",

@@ -63,11 +63,7 @@ class Arithmetic:
         return int(bound.min_value) if bound.min_value == bound.max_value else simple
 
     def _decided(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
-        """min(2 * n, n) is n and max(n - 2, 0) + min(2, n), two parts joined again, is n: the
-        analyzer can prove it and does not find it by itself."""
-        if isinstance(expr, tirx.Add) and isinstance(expr.a, tirx.Min | tirx.Max):
-            whole = (symbol for symbol in symbols_of(expr) if self.same(expr, symbol))
-            return next(whole, expr)
+        """min(2 * n, n) is n, which the analyzer can prove and does not find by itself."""
         if not isinstance(expr, tirx.Min | tirx.Max):
             return expr
         if self.analyzer.can_prove(expr.a <= expr.b):
