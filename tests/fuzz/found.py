@@ -344,6 +344,17 @@ FOUND = [
         {"c": [True, False, True]},
     ),
     Found(
+        "parts_that_make_up_a_whole",
+        "RDP knew max(n - 2, 0) + min(2, n) to be n, and Relax's inference behind it did not",
+        """(float[4,n,1,q] x, float[4,1,n,1,q] other) => (bool[4,4,n,1,q] y)
+        <int64[1] two = {2}, int64[1] last = {2147483647}, int64[1] axis = {-3},
+         int64[1] zero = {0}> {
+            b = Slice(x, two, last, axis)  a = Slice(x, zero, two, axis)
+            c = Concat<axis = -3>(b, a)  y = Less(c, other)
+        }""",
+        [{"n": 5, "q": 3}, {"n": 1, "q": 8}, {"n": 1, "q": 0}],
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

@@ -124,8 +124,9 @@ class _Rewriter(relax.PyExprMutator):
     def _stretched(self, arg: Expr, own: Sequence[Any], common: Sequence[Any]) -> Expr:
         """The operand with the leading dims `own` stretched to the last ones of `common`."""
         behind = common[len(common) - len(own) :]
+        # By their form: where Relax lost the dims it saw no proof that they are equal.
         settled = (
-            self.arithmetic.equal(a, b) or self.arithmetic.equal(a, 1)
+            self.arithmetic.equal(a, 1) or tvm_ffi.structural_equal(as_expr(a), as_expr(b))
             for a, b in zip(entries([*own]), entries([*behind]), strict=True)
         )
         if all(settled):
