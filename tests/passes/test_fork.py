@@ -10,7 +10,7 @@ from tvm.tirx import ForKind
 from tvm_ffi import structural_walk
 
 from tvm_sod2.passes.codegen import CompileKernels
-from tvm_sod2.passes.fork import ForkAboveGrain
+from tvm_sod2.passes.fork import CHUNKS, ForkAboveGrain
 from tvm_sod2.schedules.grain import FORK, GRAIN
 from tvm_sod2.schedules.kernel import Code, f32, i64
 from tvm_sod2.schedules.traits import host_target
@@ -109,7 +109,7 @@ def test_tasks_may_hold_copies_of_a_let() -> None:
 def test_every_task_runs_once(work_per_task: int) -> None:
     mod = tvm.IRModule({"squares": squares(work_per_task)})
     (library,) = CompileKernels(host_target())(mod).attrs["external_mods"]
-    for n in (0, 1, 2, 3, 7, 64, 1009):
+    for n in (0, 1, 2, 3, CHUNKS - 1, CHUNKS, CHUNKS + 1, 3 * CHUNKS + 5, 1009):
         x = np.arange(n, dtype="float32") / 7
         y = tvm.runtime.tensor(np.full(n, np.nan, "float32"))
         library["squares"](tvm.runtime.tensor(x), y)

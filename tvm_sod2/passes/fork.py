@@ -25,6 +25,10 @@ from tvm_ffi import structural_map
 
 from tvm_sod2.schedules.grain import FORK, GRAIN, PART
 
+CHUNKS = 64
+"""What the tasks of a fork are dealt out in: fine enough for many threads, few enough to go through
+in no time."""
+
 _CPU = 1  # DLPack's number
 _END_OF_PART = tvm.ir.Op.get(PART)
 
@@ -108,21 +112,23 @@ def _part(loop: tirx.For, begin: tirx.Var, count: tirx.Var) -> Any:
 
 
 def _on_each_thread(begin: tirx.Var, count: tirx.Var, tasks: Any, part: Any) -> Any:
-    """`part` by every thread that has tasks: those that TVM gives it of a parallel loop."""
+    """`part` by every thread that has tasks: the chunks that TVM gives it of a parallel loop."""
     first, end = (tirx.decl_buffer([_i64(1)], "int64", name) for name in ("first", "end"))
-    at, task = _i64(0), tirx.Var("task", "int64")
+    at, one, chunk = _i64(0), _i64(1), tirx.Var("chunk", "int64")
+    size = tirx.max(tirx.floordiv(tasks + _i64(CHUNKS - 1), _i64(CHUNKS)), one)
+    chunks = tirx.floordiv(tasks + size - one, size)
     bounds = [
-        tirx.BufferStore(first, tirx.min(first[at], task), [at]),
-        tirx.BufferStore(end, task + _i64(1), [at]),
+        tirx.BufferStore(first, tirx.min(first[at], chunk), [at]),
+        tirx.BufferStore(end, chunk + one, [at]),
     ]
     body = [
         tirx.AllocBuffer(first),
-        tirx.BufferStore(first, tasks, [at]),
+        tirx.BufferStore(first, chunks, [at]),
         tirx.AllocBuffer(end),
-        tirx.BufferStore(end, _i64(0), [at]),
-        tirx.For(task, at, tasks, ForKind.PARALLEL, tirx.SeqStmt(bounds)),
-        tirx.Bind(begin, first[at]),
-        tirx.Bind(count, end[at] - begin),
+        tirx.BufferStore(end, at, [at]),
+        tirx.For(chunk, at, chunks, ForKind.PARALLEL, tirx.SeqStmt(bounds)),
+        tirx.Bind(begin, first[at] * size),
+        tirx.Bind(count, tirx.min(end[at] * size, tasks) - begin),
         tirx.IfThenElse(count > at, part, None),
     ]
     return tirx.AttrStmt(_i32(0), "pragma_parallel_launch_point", _i32(1), tirx.SeqStmt(body))

@@ -33,7 +33,7 @@ class _Task:
     form: Form
     shape: Shape
     panels: Panels
-    used: tuple[Any, Any]  # the first panel of the thread, and the one behind its last
+    part: tuple[Any, Any] | None  # of the panels, where a thread does not have all
     weight: Load
     data: Any
     products: Any
@@ -43,6 +43,14 @@ class _Task:
     first: Any
     rows: Any
     across: Any
+
+    def if_mine(self, panel: Any, write: Callable[[], None]) -> None:
+        """What `write` writes runs for the thread's panels; loops have constant bounds for TVM."""
+        if self.part is None:
+            write()
+            return
+        begin, end = self.part
+        self.code.branch([(tirx.all(panel >= begin, panel < end), write)])
 
     def corner(self, r: Any) -> tuple[Any, Any]:
         """First output row and column of the block's tile r."""
@@ -59,45 +67,46 @@ def tiles(form: Form, extent: Any) -> Any:
 def convolve_tiles(
     code: Code, group: Group, form: Form, panels: Panels, weights: Weights, depth: int
 ) -> None:
-    """The tasks: blocks of tiles or, where threads share the place for weights, panels."""
+    """The tasks: blocks of tiles or, where weights have to be made, panels of output channels."""
     x, shape = group.inputs[0], panels.shape
     batch, out_h, out_w = list(group.output.shape)[:3]
     across = tiles(form, out_w)
     blocks = EvenBlocks(code, tiles(form, out_h) * across, shape.rows)
-    every, by_panels = batch * blocks.count, weights.shared is not None
+    every = batch * blocks.count
     # Of nine multiplications a direct convolution needs, 36 / 16 or 16 / 4 are left.
     work = batch * out_h * out_w * i64(depth * panels.n * form.products // form.out**2)
-    with code.parts(panels.count if by_panels else every, "t", work) as (begin, end), code.bank():
-        used = (begin, end) if by_panels else (i64(0), i64(panels.count))
-        weight = weights.load(code, form, shape.lanes, *used)
-        data = code.buffer(form.products * shape.rows * depth, "data")
-        size = form.products * shape.rows * panels.count * shape.columns
-        products = code.buffer(size, "products")
-        patch = code.buffer(form.products * shape.lanes, "patch")
-        first_block, count = (i64(0), every) if by_panels else (begin, end - begin)
-        with code.loop(count, "block") as block:
-            t = code.slot(first_block + block, "t")
-            first, rows = blocks.locate(t % blocks.count)
-            task = _Task(
-                code,
-                group,
-                form,
-                shape,
-                panels,
-                used,
-                weight,
-                data,
-                products,
-                patch,
-                (int(group.attrs["padding"][0]), int(group.attrs["padding"][1])),
-                code.slot(t // blocks.count, "n"),
-                first,
-                rows,
-                code.slot(across, "across"),
-            )
-            _transform_inputs(task, x, depth)
-            _multiply(task, depth)
-            _transform_outputs(task, panels.n)
+
+    def block(t: Any, weight: Load, part: tuple[Any, Any] | None) -> None:
+        first, rows = blocks.locate(t % blocks.count)
+        task = _Task(
+            code,
+            group,
+            form,
+            shape,
+            panels,
+            part,
+            weight,
+            code.buffer(form.products * shape.rows * depth, "data"),
+            code.buffer(form.products * shape.rows * panels.count * shape.columns, "products"),
+            code.buffer(form.products * shape.lanes, "patch"),
+            (int(group.attrs["padding"][0]), int(group.attrs["padding"][1])),
+            code.slot(t // blocks.count, "n"),
+            first,
+            rows,
+            code.slot(across, "across"),
+        )
+        _transform_inputs(task, x, depth)
+        _multiply(task, depth)
+        _transform_outputs(task, panels.n)
+
+    if form is weights.stored:
+        with code.tasks(every, "t", work) as t, code.bank():
+            block(t, weights.there, None)
+        return
+    with code.parts(panels.count, "panel", work) as part:
+        weights.make(code, form, shape.lanes, *part)
+        with code.loop(every, "t") as t, code.bank():
+            block(t, weights.made_here, part)
 
 
 def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
@@ -161,9 +170,7 @@ def _multiply(task: _Task, depth: int) -> None:
     """products[p] [tiles, columns] = data[p] [tiles, depth] @ weights[p] [depth, columns]."""
     code, shape, panels = task.code, task.shape, task.panels
     row_size = panels.count * shape.columns
-    begin, end = task.used
-    with code.loop(task.form.products, "point") as point, code.loop(end - begin, "p") as p:
-        panel = code.slot(begin + p, "panel")
+    with code.loop(task.form.products, "point") as point, code.loop(panels.count, "panel") as panel:
 
         def fill(vectors: Widths, rows: int) -> None:
             registers = Registers(code, rows, vectors)
@@ -179,13 +186,11 @@ def _multiply(task: _Task, depth: int) -> None:
                 code.store(task.products, total[ramp(0, size)], ramp(row + column, size))
 
         tail = widths(panels.n % shape.columns, shape.lanes)
-        panels.choose(
-            code,
-            panel,
-            shape.whole,
-            tail,
-            lambda vectors: by_rows(code, task.rows, shape.rows, partial(fill, vectors)),
-        )
+
+        def rows(vectors: Widths) -> None:
+            by_rows(code, task.rows, shape.rows, partial(fill, vectors))
+
+        task.if_mine(panel, lambda: panels.choose(code, panel, shape.whole, tail, rows))
 
 
 def _transform_outputs(task: _Task, channels: int) -> None:
@@ -223,11 +228,9 @@ def _transform_outputs(task: _Task, channels: int) -> None:
                         value = group.stored(task.patch[at], index)
                         code.store(group.output, value, *index)
 
-        vectors = task.shape.columns // lanes
-        begin, end = (panel * i64(vectors) for panel in task.used)
-        whole = tirx.min(end, i64(channels // lanes)) - begin
+        vectors, whole = i64(task.shape.columns // lanes), channels // lanes
         with code.loop(whole, "c") as c:
-            transform(code.slot((begin + c) * i64(lanes), "channel"), lanes)
+            task.if_mine(c // vectors, lambda: transform(c * i64(lanes), lanes))
         if channels % lanes:
-            rest = partial(transform, i64(channels - channels % lanes), channels % lanes)
-            code.branch([(task.used[1] == i64(task.panels.count), rest)])
+            rest = partial(transform, i64(whole * lanes), channels % lanes)
+            task.if_mine(i64(task.panels.count - 1), rest)

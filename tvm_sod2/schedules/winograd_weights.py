@@ -9,7 +9,6 @@ another has just written takes longer than to make it twice.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -24,9 +23,6 @@ from tvm_sod2.schedules.winograd_matrices import TAPS, TWO, Form, taps_of
 
 # Transformed weights up to this size are constants.
 BAKED_BYTES = 2**18
-
-# Up to this size each thread makes all of them for itself.
-THREAD_BYTES = 2**21
 
 
 def transformed_at_build(form: Form, panels: Panels, depth: int) -> bool:
@@ -51,74 +47,61 @@ Load = Callable[[Any, Any, Any, Any], Any]
 class Weights:
     """What a kernel has of its weights: those of `stored`, else filters, in panels.
 
-    packed: [16 or 36 or 9, panels, I, columns]. Where a thread cannot hold all that it would make
-    of them, `shared` is a place for them, of which each thread uses some panels.
+    packed: [16 or 36 or 9, panels, I, columns]. Other forms make theirs of them, for each panel in
+    its own place [products, I, columns] of `made`, so that no core fetches ahead what another
+    writes.
     """
 
     packed: Any
     stored: Form | None
-    shared: Any
+    made: Any
 
     @staticmethod
-    def declare(code: Code, name: str, sizes: list[Any], stored: Form | None, largest: Form) -> Any:
+    def declare(
+        code: Code, name: str, sizes: list[Any], stored: Form | None, largest: Form
+    ) -> Weights:
         """For panels of `sizes` and forms up to `largest`."""
         count = TAPS**2 if stored is None else stored.products
         packed = tirx.decl_buffer([i64(count), *sizes], "float32", f"{name}_packed")
-        shared = None
-        if largest is not stored and not _fits_thread(largest, sizes):
-            shared = _made(largest, sizes, f"{name}_points")
-            code.add(tirx.AllocBuffer(shared))
-        return Weights(packed, stored, shared)
+        if largest is stored:
+            return Weights(packed, stored, None)
+        points = [sizes[0], i64(largest.products), *sizes[1:]]
+        made = tirx.decl_buffer(points, "float32", f"{name}_points")
+        code.add(tirx.AllocBuffer(made))
+        return Weights(packed, stored, made)
 
-    def load(self, code: Code, form: Form, lanes: int, begin: Any, end: Any) -> Load:
-        """The transformed weights of the panels [begin, end), made first if they are not there."""
-        if form is self.stored:
-            return lambda point, panel, i, at: self.packed[point, panel, i, at]
-        made = self.shared
-        if made is None:
-            made = _made(form, list(self.packed.shape[1:]), "points")
-            code.add(tirx.AllocBuffer(made))
-        transform(code, form, self.packed, made, lanes, begin, end)
-        return lambda point, panel, i, at: made[panel, point, i, at]
+    def there(self, point: Any, panel: Any, i: Any, at: Any) -> Any:
+        """Transformed weights of the stored form."""
+        return self.packed[point, panel, i, at]
 
+    def made_here(self, point: Any, panel: Any, i: Any, at: Any) -> Any:
+        """Transformed weights that the kernel has made."""
+        return self.made[panel, point, i, at]
 
-def _made(form: Form, sizes: list[Any], name: str) -> Any:
-    """[panels, products, I, columns]: no core fetches ahead what another writes."""
-    return tirx.decl_buffer([sizes[0], i64(form.products), *sizes[1:]], "float32", name)
-
-
-def _fits_thread(form: Form, sizes: list[Any]) -> bool:
-    return 4 * form.products * math.prod(map(int, sizes)) <= THREAD_BYTES
-
-
-def transform(
-    code: Code, form: Form, packed: Any, made: Any, lanes: int, begin: Any, end: Any
-) -> None:
-    """Filters, or what F(2x2, 3x3) has made of them, transformed, for the panels [begin, end).
-
-    packed: [9 or 16, panels, I, columns]; made: [panels, products or more, I, columns].
-    """
-    given, _, depth, columns = (int(size) for size in packed.shape)
-    side = TAPS if given == TAPS**2 else TWO.size
-    with code.loop(end - begin, "p") as p, code.loop(depth, "i") as i:
-        panel = code.slot(begin + p, "panel")
-        with code.loop(columns // lanes, "v") as v:
-            at = ramp(v * i64(lanes), lanes)
-            name = named(code, lanes)
-            taps = [
-                [name(packed[y * side + x, panel, i, at]) for x in range(side)] for y in range(side)
-            ]
-            if side != TAPS:
-                lines = [taps_of(line, lanes, name) for line in taps]
-                columns_of = [
-                    taps_of([line[x] for line in lines], lanes, name) for x in range(TAPS)
+    def make(self, code: Code, form: Form, lanes: int, begin: Any, end: Any) -> None:
+        """Transform filters, or what F(2x2, 3x3) has made of them, for the panels [begin, end)."""
+        given, _, depth, columns = (int(size) for size in self.packed.shape)
+        side = TAPS if given == TAPS**2 else TWO.size
+        with code.loop(end - begin, "p") as p, code.loop(depth, "i") as i, code.bank():
+            panel = code.slot(begin + p, "panel")
+            with code.loop(columns // lanes, "v") as v:
+                at = ramp(v * i64(lanes), lanes)
+                name = named(code, lanes)
+                taps = [
+                    [name(self.packed[y * side + x, panel, i, at]) for x in range(side)]
+                    for y in range(side)
                 ]
-                taps = [[column[y] for column in columns_of] for y in range(TAPS)]
-            lines = [form.filter(line, lanes, name) for line in taps]
-            for x in range(form.size):
-                column = form.filter([line[x] for line in lines], lanes, name)
-                for y, value in enumerate(column):
-                    code.store(made, value, panel, y * form.size + x, i, at)
+                if side != TAPS:
+                    lines = [taps_of(line, lanes, name) for line in taps]
+                    columns_of = [
+                        taps_of([line[x] for line in lines], lanes, name) for x in range(TAPS)
+                    ]
+                    taps = [[column[y] for column in columns_of] for y in range(TAPS)]
+                lines = [form.filter(line, lanes, name) for line in taps]
+                for x in range(form.size):
+                    column = form.filter([line[x] for line in lines], lanes, name)
+                    for y, value in enumerate(column):
+                        code.store(self.made, value, panel, y * form.size + x, i, at)
 
 
 def named(code: Code, lanes: int) -> Callable[[Any], Any]:
