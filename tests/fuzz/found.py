@@ -355,6 +355,20 @@ FOUND = [
         [{"n": 5, "q": 3}, {"n": 1, "q": 8}, {"n": 1, "q": 0}],
     ),
     Found(
+        "convolution_read_behind_an_arm",
+        "what follows in a later block read the image of a convolution, which only its own has",
+        """(bool c, float[n,1,m] x) => (float[n,2,a] y) <float[2,1,3] w = {1, 2, 0.5, -1, 0.5, 2}> {
+            k = Conv(x, w)
+            i = If(c) <
+                then_branch = then () => (float[e,f,g] t) { t = Abs(k) },
+                else_branch = other () => (float[e,f,g] o) { o = Neg(x) }
+            >
+            s = ReduceMax<keepdims = 0>(i)  y = Mul(k, s)
+        }""",
+        [{"n": 2, "m": 6}, {"n": 1, "m": 3}],
+        {"c": [True, False]},
+    ),
+    Found(
         "pooling_of_too_small_an_image",
         "a window one entry larger than its input gives an empty result, which was refused",
         """(float[4,q,p] x) => (float[a,b,c] y) {

@@ -43,6 +43,12 @@ class _Flattener(relax.PyExprMutator):
         super().__init__(mod)
         self.images: dict[tvm.ir.Var, tvm.ir.Var] = {}  # of the variables before the rewrite
 
+    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
+        seen = dict(self.images)
+        result = super().visit_dataflow_block_(block)
+        self.images = seen  # Nobody outside sees the block's own variables.
+        return result
+
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         image = self._image(binding.value)
         if image is None:

@@ -42,6 +42,12 @@ class _Widener(relax.PyExprMutator):
         super().__init__()
         self.images: dict[tvm.ir.Var, tvm.ir.Var] = {}  # of the variables before the rewrite
 
+    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
+        seen = dict(self.images)
+        result = super().visit_dataflow_block_(block)
+        self.images = seen  # Nobody outside sees the block's own variables.
+        return result
+
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         image = self._image(binding.value)
         if image is None:
