@@ -8,6 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.ir import Expr
 
+from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.kernel import Code, i64
 from tvm_sod2.schedules.panels import product
 
@@ -66,6 +67,7 @@ def _copy(code: Code, source: Any, target: Any, at: list[Expr], before: list[Exp
         return
     extent, name = i64(source.shape[axis]), f"i{axis}"
     outermost = axis == 0 and len(source.shape) > 1
-    loop = code.tasks(extent, name, product(source.shape)) if outermost else code.loop(extent, name)
+    work = product([*source.shape, MOVED])
+    loop = code.tasks(extent, name, work) if outermost else code.loop(extent, name)
     with loop as i:
         _copy(code, source, target, [*at, i], before)

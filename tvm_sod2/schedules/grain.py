@@ -23,6 +23,13 @@ from tvm.tirx import ForKind
 
 FORK = "sod2.fork"
 
+MOVED = 16
+"""What an element that is read and written counts, beside its arithmetic.
+
+A copy of 128 KB takes 5 to 8 us. To read what another core has written takes several times as long,
+so the threads that wrote an operand had better read it.
+"""
+
 PART = "tirx.tvm_thread_invariant"  # to TVM's passes an identity that they cannot see through
 
 GRAIN = 2**19

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import BufferLoad, BufferStore, Stmt, Var
 
+from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, stride
 from tvm_sod2.schedules.rules.loops import (
     bind,
@@ -99,5 +100,5 @@ def emit_interleaved(
 
     if not parallel:
         return serial(product(extents), body, "task")
-    work = product([a.extent for a in nest.axes] + [i64(2)])
+    work = product([a.extent for a in nest.axes] + [i64(MOVED)])
     return fork(memory.traits, product(extents), work, body)

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.ir import Call, Expr
 from tvm.tirx import BufferStore, Stmt
 
+from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, collapse, collapse_shared, offsets, stride
 from tvm_sod2.schedules.rules.cost import lanes_of, weight
 from tvm_sod2.schedules.rules.loops import (
@@ -174,7 +175,7 @@ def _loops(memory: Memory, strips: Sequence[_Strip], parallel: bool) -> Stmt:
     inner = product([strips[0].inner.extent])
     for strip in strips[1:]:
         inner = inner + strip.inner.extent
-    cost = max(1, *(weight(strip.nest.value) for strip in strips), 1)
+    cost = MOVED + max(0, *(weight(strip.nest.value) for strip in strips), 0)
     work = product([a.extent for a in outer] + [inner, i64(cost)])
     pieces = i64(1)
     if len(strips) == 1:

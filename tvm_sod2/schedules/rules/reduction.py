@@ -8,6 +8,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import BufferLoad, BufferStore, IfThenElse, Stmt, Var
 
+from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, collapse, rename, stride
 from tvm_sod2.schedules.rules.cost import EXPENSIVE, lanes_of, weight
 from tvm_sod2.schedules.rules.loops import i64, product, sequence, serial, static, vector
@@ -40,9 +41,8 @@ class Reduction:
         self.terms = [nest.value] if nest.kept is None else [nest.value, nest.kept[2]]
         cost = sum(weight(term) for term in self.terms)
         self.copies = _COPIES if cost < EXPENSIVE else 2
-        self.work = product(
-            [a.extent for a in nest.axes] + [a.extent for a in stage.reduced] + [i64(1 + cost)]
-        )
+        extents = [a.extent for a in (*nest.axes, *stage.reduced)]
+        self.work = product([*extents, i64(MOVED // 2 + cost)])
 
     def accumulator(self, size: int, name: str = "acc") -> Var:
         """A buffer small enough to live in registers."""

@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import AllocBuffer, IfThenElse, PrimFunc, Stmt, Var
 
+from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory
 from tvm_sod2.schedules.rules.cost import weight
 from tvm_sod2.schedules.rules.loops import (
@@ -213,5 +214,5 @@ def _along_output(func: PrimFunc, traits: Traits, stage: Stage) -> bool:
 def _work(program: Program) -> Expr:
     """Instructions of all stages, as if each ran over the largest domain."""
     largest = max(program.stages, key=lambda s: len(s.axes) + len(s.reduced))
-    cost = sum(1 + weight(value) for s in program.stages for value in s.values)
+    cost = MOVED + sum(1 + weight(value) for s in program.stages for value in s.values)
     return product([a.extent for a in (*largest.axes, *largest.reduced)] + [i64(cost)])

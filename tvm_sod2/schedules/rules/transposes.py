@@ -16,6 +16,7 @@ from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Stmt, Var
 
+from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, stride
 from tvm_sod2.schedules.rules.cost import weight
 from tvm_sod2.schedules.rules.interleaves import emit_interleaved
@@ -135,7 +136,7 @@ def _tiles(
 
     if not parallel:
         return serial(product(extents), body, "task")
-    work = product([a.extent for a in nest.axes] + [i64(2 + weight(nest.value))])
+    work = product([a.extent for a in nest.axes] + [i64(MOVED + weight(nest.value))])
     return fork(memory.traits, product(extents), work, body)
 
 
