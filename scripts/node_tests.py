@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import re
 import sys
 import tempfile
@@ -81,6 +82,7 @@ def _reason(error: Exception) -> str:
 
 
 def _worker(pipe: Connection, make_symbolic: bool) -> None:
+    os.environ["TVM_NUM_THREADS"] = "1"  # there is a process for each core
     warnings.simplefilter("ignore")
     cases = all_cases()
     from tvm_sod2 import from_onnx

@@ -26,7 +26,7 @@ class Outcome:
 
 
 def _serve(pipe: Connection) -> None:
-    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ["TVM_NUM_THREADS"] = "1"  # there is a process for each core
     from .judge import judge
     from .random_graph import random_case
 
