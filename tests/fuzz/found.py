@@ -376,4 +376,44 @@ FOUND = [
         }""",
         [{"q": 4, "p": 1}, {"q": 1, "p": 7}],
     ),
+    Found(
+        "comparison_cast_in_a_formula",
+        "LLVM's code generator bounds what a let holds, and has none for vectors of bools",
+        """(float[n,m] x) => (float[n,m] y, float[n,m] z) {
+            e = EyeLike<k = 1>(x)  y = Exp(e)
+            o = EyeLike<k = -1>(x)  z = Elu<alpha = 0.3>(o)
+        }""",
+        [{"n": 5, "m": 17}, {"n": 1, "m": 1}, {"n": 8, "m": 8}],
+    ),
+    Found(
+        "defined_operator_in_an_arm",
+        "an operator defined by others was unknown inside an arm: types were looked up outside only",
+        """(bool c, float[n,m] x) => (float[a,b] y) <int64[1] three = {3}> {
+            y = If(c) <
+                then_branch = then () => (float[n,m] t) { t = Identity(x) },
+                else_branch = other () => (float[e,f] o) {
+                    p = Neg(x)  o = CenterCropPad<axes = [1]>(p, three)
+                }
+            >
+        }""",
+        [{"n": 6, "m": 5}, {"n": 1, "m": 3}, {"n": 7, "m": 1}],
+        {"c": [False, True, False]},
+        opset=23,
+    ),
+    Found(
+        "convolution_over_volumes_filter_by_filter",
+        "a kernel's first plane took every plane of its operand, where the result has less, too",
+        """(float[n,2,m,p,3] x) => (float[n,4,a,b,c] y)
+        <float[4,1,2,2,1] w = {1, 2, 0.5, -1, 0.5, 2, -2, 1, 3, 1, -1, 1, 2, 2, 0.25, 1}> {
+            y = Conv<group = 2, pads = [0, 1, 1, 0, 0, 1]>(x, w)
+        }""",
+        [{"n": 7, "m": 8, "p": 6}, {"n": 1, "m": 2, "p": 1}, {"n": 2, "m": 3, "p": 5}],
+    ),
+    Found(
+        "scale_of_dynamic_quantisation",
+        "its division was a multiplication by 1 / 255, one ulp off: 127.5 steps rounded to 127",
+        """(float[n] x) => (uint8[n] y, float s, uint8 z) { y, s, z = DynamicQuantizeLinear(x) }""",
+        [{"n": 4}],
+        {"x": [[-10.1875, 20.8125, 15.5, 1.0]]},
+    ),
 ]

@@ -67,6 +67,19 @@ def test_division_by_constants_at_the_ends_of_the_range() -> None:
         np.testing.assert_array_equal(run(divided_by(zero), x), expected)
 
 
+def test_a_single_number_is_divided() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor((), "float32")):
+            with R.dataflow():
+                a = R.divide(x, R.const(255.0, "float32"))
+                R.output(a)
+            return a
+
+    assert operators(simplify(Net)) == ["divide"]
+
+
 def test_an_integer_division_is_left_alone() -> None:
     @I.ir_module
     class Net:

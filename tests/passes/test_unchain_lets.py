@@ -70,6 +70,26 @@ def test_what_only_a_branch_may_compute_stays_in_it() -> None:
     assert tvm_ffi.structural_equal(_after(before), before)
 
 
+def _of_a_cast(lanes: int) -> tirx.PrimFunc:
+    """A let of a comparison as a number."""
+    dtype = "float32" if lanes == 1 else f"float32x{lanes}"
+    given = tirx.Var("g", dtype)
+    cast = tirx.Cast(dtype, given < tirx.const(1.0, dtype))
+    var = tirx.Var("t", dtype)
+    return _store(tirx.Let(var, cast, var + var), lanes)
+
+
+def test_a_comparison_of_vectors_becomes_a_choice() -> None:
+    after = _after(_of_a_cast(8))
+    assert (_count(after, tirx.Cast), _count(after, tirx.Select)) == (0, 1)
+    assert _count(after, tirx.Let) == 1
+
+
+def test_a_comparison_of_scalars_stays() -> None:
+    before = _of_a_cast(1)
+    assert tvm_ffi.structural_equal(_after(before), before)
+
+
 @pytest.mark.parametrize("size", [0, 1, 17, 100])
 def test_softplus_in_tanh_of_rounded_numbers(size: int) -> None:
     builder, n = relax.BlockBuilder(), tirx.Var("n", "int64")

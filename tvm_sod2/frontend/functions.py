@@ -8,11 +8,13 @@ left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx
-from onnx import FunctionProto, NodeProto, TypeProto, defs, shape_inference
+from onnx import FunctionProto, GraphProto, NodeProto, TypeProto, defs, shape_inference
 from onnx.inliner import inline_local_functions
 
-from tvm_sod2.frontend.check import DEFAULT_DOMAINS, opset_version, walk
+from tvm_sod2.frontend.check import DEFAULT_DOMAINS, opset_version, subgraphs
 
 # Random numbers: its graph draws them, and RandomUniformLike has no converter.
 _KEPT = {"Bernoulli"}
@@ -21,6 +23,8 @@ _KEPT = {"Bernoulli"}
 _MAX_DEPTH = 8
 
 _DOMAIN = "tvm_sod2.definitions"
+
+Types = dict[str, TypeProto]
 
 
 def expand_functions(model: onnx.ModelProto, supported: set[str]) -> onnx.ModelProto:
@@ -41,29 +45,39 @@ def expand_functions(model: onnx.ModelProto, supported: set[str]) -> onnx.ModelP
 
 def _undefined(
     model: onnx.ModelProto, supported: set[str]
-) -> list[tuple[NodeProto, defs.OpSchema]]:
+) -> list[tuple[NodeProto, defs.OpSchema, Types]]:
     """Return the nodes without converter whose operator has a definition."""
     opset = opset_version(model)
     found = []
-    for node in walk(model.graph):
+    for node, types in _typed_nodes(model.graph, {}):
         if node.domain in DEFAULT_DOMAINS and node.op_type not in supported | _KEPT:
             try:
                 schema = defs.get_schema(node.op_type, opset, "")
             except defs.SchemaError:
                 continue
             if schema.has_function or schema.has_context_dependent_function:
-                found.append((node, schema))
+                found.append((node, schema, types))
     return found
+
+
+def _typed_nodes(graph: GraphProto, outer: Types) -> Iterator[tuple[NodeProto, Types]]:
+    """Yield the nodes of a graph and of those inside it, with the types of the values they see."""
+    types = dict(outer)
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        types[value.name] = value.type
+    for tensor in graph.initializer:
+        types[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+    for node in graph.node:
+        yield node, types
+        for subgraph in subgraphs(node):
+            yield from _typed_nodes(subgraph, types)
 
 
 def _define(model: onnx.ModelProto, supported: set[str]) -> list[FunctionProto]:
     """Make each such node a call of a function of its own, and return the functions."""
-    graph, opset = model.graph, opset_version(model)
-    types = {value.name: value.type for value in [*graph.input, *graph.value_info, *graph.output]}
-    for tensor in graph.initializer:
-        types[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+    opset = opset_version(model)
     functions: list[FunctionProto] = []
-    for node, schema in _undefined(model, supported):
+    for node, schema, types in _undefined(model, supported):
         body = _body(node, schema, opset, types)
         if body is None:
             continue
@@ -75,9 +89,7 @@ def _define(model: onnx.ModelProto, supported: set[str]) -> list[FunctionProto]:
     return functions
 
 
-def _body(
-    node: NodeProto, schema: defs.OpSchema, opset: int, types: dict[str, TypeProto]
-) -> FunctionProto | None:
+def _body(node: NodeProto, schema: defs.OpSchema, opset: int, types: Types) -> FunctionProto | None:
     body = FunctionProto()
     if schema.has_context_dependent_function:
         if any(name and name not in types for name in node.input):

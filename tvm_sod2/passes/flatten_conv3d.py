@@ -136,7 +136,7 @@ class _Flattener(relax.PyExprMutator):
         shape = relax.ShapeExpr([n, depth, *size, groups, each])
         volume = self.builder_.emit(R.reshape(source, shape))
         starts = [k * int(attrs.dilation[0]) - int(attrs.padding[0]) for k in planes]
-        whole = starts == [0] and stride == 1 and int(attrs.padding[3]) == 0
+        whole = starts == [0] and stride == 1 and _same(out, depth)
         if not whole:
             step = starts[1] - starts[0] if len(starts) > 1 else 1
             volume = self.builder_.emit_te(
@@ -168,8 +168,11 @@ def _flattens(operand: Expr, result: Expr) -> bool:
     """Whether an operand of `result` has images: its batches and planes are as many, or one."""
     dims = [tirx.IntImm("int64", 1)] * (5 - operand.ty.ndim) + _dims(operand)
     ones = all(_is_one(dims[axis]) for axis in (0, 2))
-    same = all(tvm.sym.Analyzer().can_prove_equal(dims[a], _dims(result)[a]) for a in (0, 2))
-    return ones or same
+    return ones or all(_same(dims[axis], _dims(result)[axis]) for axis in (0, 2))
+
+
+def _same(dim: Any, other: Any) -> bool:
+    return bool(tvm.sym.Analyzer().can_prove_equal(dim, other))
 
 
 def _is_one(dim: Any) -> bool:

@@ -1,7 +1,8 @@
 """Small algebra that lowers the work, operator by operator.
 
 power(x, 2)      ->  multiply(x, x)
-divide(x, const) ->  multiply(x, 1 / const), unless it is rounded to integers, where halves count
+divide(x, const) ->  multiply(x, 1 / const), unless it is rounded to integers, where halves count,
+                     or a single number: a scale, which costs nothing and ends in a rounding, too
 x * 1, x + 0     ->  x
 clip(x, a, b)    ->  minimum(maximum(x, a), b), which layouts can pass through
 strided_slice(x) ->  x where every entry is taken, in order
@@ -135,7 +136,7 @@ def _power(call: relax.Call) -> tvm.ir.Expr | None:
 def _divide(call: relax.Call) -> tvm.ir.Expr | None:
     """x / 0 is x * inf to the last case; a divisor too small to have an inverse stays one."""
     divisor = constant_array(call.args[1])
-    if divisor is None or not _is_float(call):
+    if divisor is None or not _is_float(call) or call.ty.ndim == 0:
         return None
     with np.errstate(divide="ignore", over="ignore"):
         inverse = (1.0 / divisor.astype(np.float64)).astype(divisor.dtype)

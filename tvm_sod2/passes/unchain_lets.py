@@ -8,6 +8,12 @@
 Where TVM's code generator meets a let, its analyzer simplifies the value with all earlier values in
 their variables' places: time grows with the product of the uses along the chain, to minutes for
 softplus in tanh of a rounded number. Loads end that, and LLVM keeps the slots in registers.
+
+Nor does the analyzer take a let whose value casts a comparison of vectors: its bounds are scalars
+of the comparison's type. What it may be is chosen instead, since conditions have no bounds.
+
+    T.Let(f(t), where={t: T.Cast("float32x8", A[i:j] < B[i:j])})
+->  T.Let(f(t), where={t: T.Select(A[i:j] < B[i:j], T.Broadcast(1.0, 8), T.Broadcast(0.0, 8))})
 """
 
 from __future__ import annotations
@@ -32,6 +38,10 @@ def unchain_lets(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRMo
 
 def _unchain(store: tirx.BufferStore) -> Stmt:
     values = _lets(store.value)
+    if not values:
+        return store
+    store = tvm_ffi.structural_map(store, (tirx.Cast, _chosen), order="post")
+    values = _lets(store.value)
     if len(values) <= _MOST or _guards_lets(store.value):
         return store
     slots: dict[tirx.Var, tirx.Buffer] = {}
@@ -53,6 +63,16 @@ def _unchain(store: tirx.BufferStore) -> Stmt:
         steps += [tirx.AllocBuffer(slot), tirx.BufferStore(slot, value, [_place(slot)])]
     last = tirx.BufferStore(store.buffer, loaded(store.value), store.indices)
     return tirx.SeqStmt([*steps, last])
+
+
+def _chosen(cast: tirx.Cast) -> Expr:
+    """One or zero by the comparison that `cast` turns into numbers, where it is of vectors."""
+    given = tvm.DataType(str(cast.value.ty.dtype))
+    if given.lanes == 1 or not str(given).startswith("bool"):
+        return cast
+    element = str(cast.ty.dtype).partition("x")[0]
+    one, zero = (tirx.Broadcast(tirx.const(v, element), given.lanes) for v in (1, 0))
+    return tirx.Select(cast.value, one, zero)
 
 
 def _place(slot: tirx.Buffer) -> Expr:
