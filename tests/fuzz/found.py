@@ -387,7 +387,7 @@ FOUND = [
     ),
     Found(
         "defined_operator_in_an_arm",
-        "an operator defined by others was unknown inside an arm: types were looked up outside only",
+        "an operator defined by others was unknown in an arm: types were looked up outside only",
         """(bool c, float[n,m] x) => (float[a,b] y) <int64[1] three = {3}> {
             y = If(c) <
                 then_branch = then () => (float[n,m] t) { t = Identity(x) },
