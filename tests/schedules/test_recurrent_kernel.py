@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tvm
@@ -65,6 +67,24 @@ def test_lstm(name: str, packed: bool) -> None:
     np.testing.assert_allclose(tensors[4].numpy(), expected, rtol=1e-4, atol=1e-5)
     last = np.stack([expected[-1, 0], expected[0, 1]])
     np.testing.assert_allclose(tensors[5].numpy(), last, rtol=1e-4, atol=1e-5)
+
+
+def test_zeros_are_not_multiplied() -> None:
+    """From a first state of zeros the first step reads no weights: here they are not numbers."""
+    cell = replace(lstm(), from_zero=True)
+    kernel = emit_recurrent(recurrent_kernel(cell), frozenset(), TRAITS["32 bytes"])
+    func = vectorise_math(kernel.func).with_attr("global_symbol", "lstm")
+    run = tvm.compile(tvm.IRModule({"lstm": func}), host_target())["lstm"]
+    projected = np.random.default_rng(0).normal(size=(STEPS, ROWS, 8 * HIDDEN)).astype("float32")
+    weight = np.full((2, HIDDEN, 4 * HIDDEN), np.nan, "float32")
+    state = np.zeros((2, ROWS, HIDDEN), "float32")
+    y, scratch = np.empty((1, *state.shape), "float32"), np.empty((2, ROWS, 2 * HIDDEN), "float32")
+    given = (projected[:1], weight, state, state, y, state, state, scratch)
+    tensors = [tvm.runtime.tensor(a) for a in given]
+    run(*tensors)
+    i, o, _, g = np.split(projected[0].astype("float64").reshape(ROWS, 2, 4, HIDDEN), 4, axis=2)
+    expected = (sigmoid(o) * np.tanh(sigmoid(i) * np.tanh(g)))[:, :, 0].transpose(1, 0, 2)
+    np.testing.assert_allclose(tensors[4].numpy()[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_cell_survives_the_attribute() -> None:

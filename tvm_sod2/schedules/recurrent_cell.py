@@ -35,7 +35,8 @@ class Cell:
 
     reverse: for each direction, whether it walks backwards. activations: for each direction, those
     of ONNX's f, g and h. clip: bound of what enters an activation. lengths: whether each row has
-    its own number of steps. sequence: whether the states of all steps are wanted.
+    its own number of steps. sequence: whether the states of all steps are wanted. from_zero:
+    whether the first state is known to be zero, so that the first step reads no weights.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Cell:
     peepholes: bool = False
     lengths: bool = False
     sequence: bool = True
+    from_zero: bool = False
 
     @property
     def gates(self) -> int:

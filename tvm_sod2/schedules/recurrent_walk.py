@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm import tirx
 
-from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp
+from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import by_rows
 from tvm_sod2.schedules.recurrent_cell import Activation, Value
@@ -84,11 +84,12 @@ class Walk:
                 tile = _Tile(phase, gates, column, width, code.slot(at, "at"), sums)
                 begin, rows = blocks.locate(block)
                 begin = code.slot(self.start + begin, "begin")
-                if width == operands.lanes:
-                    by_rows(code, rows, operands.most, partial(self._product, tile, begin, i64(0)))
-                else:  # Few columns are worth no code for each number of rows.
-                    with code.loop(rows, "r") as r:
-                        self._product(tile, begin, r, 1)
+                products = partial(self._products, tile, begin, rows)
+                if cell.from_zero:
+                    nothing = partial(self._no_products, tile, rows)
+                    code.branch([(step > i64(0), products), (None, nothing)])
+                else:
+                    products()
                 with code.loop(rows, "r") as r:
                     self._at(begin + r, step)
                     cells = partial(self._cells, tile, r)
@@ -97,6 +98,20 @@ class Walk:
                         code.branch([(step < self.length, cells), (None, keep)])
                     else:
                         cells()
+
+    def _products(self, tile: _Tile, begin: Any, rows: Any) -> None:
+        code, most = self.code, self.operands.most
+        if tile.width == self.operands.lanes:
+            by_rows(code, rows, most, partial(self._product, tile, begin, i64(0)))
+        else:  # Few columns are worth no code for each number of rows.
+            with code.loop(rows, "r") as r:
+                self._product(tile, begin, r, 1)
+
+    def _no_products(self, tile: _Tile, rows: Any) -> None:
+        zero = splat(f32(0.0), tile.width)
+        with self.code.loop(rows, "r") as r:
+            for total in tile.sums:
+                self.code.store(total, zero, ramp(r * i64(self.operands.lanes), tile.width))
 
     def _product(self, tile: _Tile, begin: Any, start: Any, rows: int) -> None:
         """The product of the states of `rows` rows, from `start` in the block that `begin`s there,

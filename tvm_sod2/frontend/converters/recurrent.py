@@ -34,7 +34,15 @@ _WALKS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True
 def _recurrent(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr | None]:
     kind = c.node.op_type
     x, w, r, b, lengths, h, state_c, p = (*inputs, *[None] * (8 - len(inputs)))[:8]
-    cell = _cell(c, kind, attrs, r, lengths=lengths is not None, peepholes=p is not None)
+    cell = _cell(
+        c,
+        kind,
+        attrs,
+        r,
+        lengths=lengths is not None,
+        peepholes=p is not None,
+        from_zero=_is_zero(c, h),
+    )
     dtype = c.dtype(x)
     if dtype not in ("float32", "float16"):
         raise c.error(f"no recurrent kernel computes in {dtype}; cast its inputs to float32")
@@ -83,7 +91,8 @@ def _run(
     return (results[0], results[1:]) if cell.sequence else (None, results)
 
 
-def _cell(c: Context, kind: str, attrs: Attrs, r: Expr, *, lengths: bool, peepholes: bool) -> Cell:
+def _cell(c: Context, kind: str, attrs: Attrs, r: Expr, **given: bool) -> Cell:
+    """What the kernel is made for; `given` are fields of `Cell` that the node's inputs decide."""
     hidden = attrs.get("hidden_size")
     if hidden is None:
         hidden = c.dims(r)[-1]
@@ -101,9 +110,8 @@ def _cell(c: Context, kind: str, attrs: Attrs, r: Expr, *, lengths: bool, peepho
         None if not clip else float(clip),
         linear_before_reset=kind == "GRU" and bool(attrs.get("linear_before_reset", 0)),
         input_forget=bool(attrs.get("input_forget", 0)),
-        peepholes=peepholes,
-        lengths=lengths,
         sequence=bool(c.node.output and c.node.output[0]),
+        **given,
     )
 
 
@@ -190,6 +198,13 @@ def _joined(c: Context, a: Expr, b: Expr) -> Expr:
     if arrays[0] is not None and arrays[1] is not None:
         return const(np.concatenate([arrays[0], arrays[1]], 1))
     return c.emit(R.concat([a, b], 1))
+
+
+def _is_zero(c: Context, state: Expr | None) -> bool:
+    if state is None:
+        return True
+    array = c.constant(state)
+    return array is not None and not array.any()
 
 
 def _first(c: Context, state: Expr | None, dims: list[Dim], batch_first: bool) -> Expr:
