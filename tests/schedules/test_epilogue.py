@@ -1,5 +1,9 @@
 """What reading a fused group refuses, with the reason."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import tvm
 from kernel_cases import Case, dims, fused, random, tensor
 from tvm import relax, tirx
@@ -51,6 +55,30 @@ def test_computation_before_the_anchor_is_refused() -> None:
     (m,) = dims("m")
     read = _read(Case(lambda x, w: op.matmul(op.nn.relu(x), w), [tensor(m, 4)], [random(4, 8)]))
     assert read == Refusal("computation before the anchor")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize(
+    ("moved", "shape"),
+    [
+        (lambda x: op.permute_dims(x), (4, 4)),
+        (lambda x: op.strided_slice(x, [0], [0], [4]), (5, 4)),
+        (lambda x: op.strided_slice(x, [1], [0], [4]), (4, 5)),
+        (lambda x: op.strided_slice(x, [1], [1], [5]), (4, 5)),
+        (lambda x: op.flip(x, 0), (4, 4)),
+    ],
+    ids=["turned", "first rows", "first columns", "last columns", "flipped"],
+)
+def test_operands_that_move_before_the_anchor_are_refused(
+    moved: Callable[[Any], Any], shape: tuple[int, ...], side: int
+) -> None:
+    """First rows and columns are read at the anchor's own index, but of a larger matrix."""
+
+    def product(x: Any, w: Any) -> Any:
+        return op.matmul(moved(x), w) if side == 0 else op.matmul(w, moved(x))
+
+    read = _read(Case(product, [tensor(*shape), tensor(4, 4)]))
+    assert read == Refusal("elements move before the anchor")
 
 
 def test_transposed_result_is_refused() -> None:

@@ -129,7 +129,7 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
     """Inline what follows the anchor into one block and take that block's expression.
 
     Refuses groups without exactly one anchor, with anything but elementwise blocks after it or
-    with any computation before it, with several outputs, or whose epilogue moves elements.
+    with any computation before it, with several outputs, or that move elements.
     """
     sch = s_tir.Schedule(func)
     blocks = _children(sch)
@@ -137,6 +137,7 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
     if sum(k is not None for k in kinds) != 1:
         return Refusal("no single anchor")
     at = next(i for i, k in enumerate(kinds) if k is not None)
+    given = _factors(sch.get(blocks[at]))
     for i, block in enumerate(blocks[:-1]):
         if i != at:
             try:
@@ -148,9 +149,12 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
     if not all(_among(read.source, func.params) for read in anchor.reads):
         return Refusal("computation before the anchor")
     factors = _factors(anchor)
-    if factors is None:
+    if factors is None or given is None:
         return Refusal("computation before the anchor")
-    *inputs, zero = factors
+    # An emitter knows its operands' indices and sizes by the anchor's kind.
+    if not all(map(_same_place, given[:2], factors[:2])):
+        return Refusal("elements move before the anchor")
+    inputs, zero = [load.source for load in factors[:2]], factors[2]
     result = anchor.writes[0].source
     output = last.writes[0].source
     if sum(_among(sch.get(b).writes[0].source, func.params) for b in _children(sch)) != 1:
@@ -193,7 +197,7 @@ def _children(sch: s_tir.Schedule) -> list[Any]:
 
 
 def _factors(anchor: Any) -> tuple[Any, Any, Any] | None:
-    """The buffers x and w of an anchor `out = out + x * w`, x possibly guarded by a condition.
+    """What an anchor `out = out + x * w` reads of x and w, x possibly guarded by a condition.
 
     Integers may be widened bytes, x with a zero point: `(int32(x) - zero) * int32(w)`.
     """
@@ -211,8 +215,15 @@ def _factors(anchor: Any) -> tuple[Any, Any, Any] | None:
         data = data.a
     data = _narrow(data)
     if isinstance(data, TensorLoad) and isinstance(weight, TensorLoad):
-        return data.source, weight.source, zero
+        return data, weight, zero
     return None
+
+
+def _same_place(given: Any, read: Any) -> bool:
+    """Whether two buffers of one shape are read at the same index."""
+    return _equal_all(given.source.shape, read.source.shape) and _equal_all(
+        given.indices, read.indices
+    )
 
 
 def _narrow(value: Any) -> Any:
