@@ -17,6 +17,7 @@ from tvm.relax import Expr
 
 from tvm_sod2 import signature
 from tvm_sod2.errors import ImportModelError, Sod2Error
+from tvm_sod2.frontend.blocks import ends_blocks
 from tvm_sod2.frontend.check import check_model, operator_key, opset_version, subgraphs, walk
 from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Module, node_label
@@ -87,7 +88,7 @@ class _Importer:
         values |= {value.name: param for value, param in zip(inputs, params, strict=True)}
         self.module.crossing = _crossing(self.graph)
         self.module.ranks = _declared_ranks(self.graph)
-        with bb.function("main", params):
+        with ends_blocks(bb), bb.function("main", params):
             given = {value.name: self._given(value, values[value.name]) for value in inputs}
             values |= given
             outputs = self._main(values)
