@@ -19,6 +19,7 @@ from tvm.target import Target
 from tvm_ffi import VisitInterrupt, structural_walk
 
 from tvm_sod2.errors import BuildError
+from tvm_sod2.passes.drop_scopes import drop_scopes
 from tvm_sod2.passes.exact_differences import exact_differences
 from tvm_sod2.passes.fork import ForkAboveGrain
 from tvm_sod2.passes.unchain_lets import unchain_lets
@@ -52,6 +53,7 @@ def loop_passes(target: Target) -> list[tvm.transform.Pass]:
     anyway, `RemoveNoOp` and common subexpressions: a fifth of the time spent outside LLVM.
     """
     return [
+        drop_scopes,
         tirx.transform.FlattenBuffer(),
         tirx.transform.BF16ComputeLegalize(),
         s_tir.transform.LoopPartition(),
