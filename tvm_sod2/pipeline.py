@@ -39,6 +39,7 @@ from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.quantised_products import quantised_products
+from tvm_sod2.passes.reshape_counts import check_reshapes
 from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
@@ -91,6 +92,7 @@ def phases(target: Target) -> list[Phase]:
                 relax.transform.DecomposeOpsForInference(),
                 fold_stretches,
                 decide_broadcasts,
+                check_reshapes,
                 einsum_products,
                 quantised_products,
                 fold_constants,

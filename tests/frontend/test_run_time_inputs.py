@@ -11,6 +11,7 @@ import onnx.parser
 import onnxruntime
 import pytest
 import tvm
+from peer import check, parsed
 from tvm import relax
 
 import tvm_sod2
@@ -127,6 +128,46 @@ def test_agrees_with_onnx_runtime(case: Case) -> None:
         outputs = [found] if len(expected) == 1 else list(found)
         for mine, theirs in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(mine.numpy(), theirs, 1e-5, 1e-5, err_msg=f"n = {n}")
+
+
+_HITS = "z = NonZero(w) s = Shape<start=1>(z)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{{ {_HITS} t = Concat<axis=0>(s, open) r = Reshape(x, t) y = Relu(r) }}",
+        f"{{ {_HITS} u = Shape<start=1>(x) t = Concat<axis=0>(s, u) y = Reshape(x, t) }}",
+        f"{{ {_HITS} t = Concat<axis=0>(open, s) r = Reshape(x, t) y = Add(r, r) }}",
+        "{ a = ReduceMax<keepdims=0>(w) c = Cast<to=9>(a) y = If(c)<"
+        "then_branch = one () => (float[i,j] p) {"
+        "  k = Shape(w) t = Concat<axis=0>(k, open) p = Reshape(x, t) },"
+        "else_branch = two () => (float[i,j] q) {"
+        "  k = Size(w) b = Squeeze(k) f = Range(b, b, b) e = Shape(f)"
+        "  t = Concat<axis=0>(e, open) q = Reshape(x, t) }> }",
+    ],
+    ids=["count_and_rest", "count_and_dim", "rest_and_count", "in_arms"],
+)
+def test_a_count_of_0_copies_the_dim_in_a_reshape(text: str) -> None:
+    head = "(float[n,m] x, float[k] w) => (float[a,b] y) <int64[1] open = {-1}>"
+    x = np.arange(12, dtype="float32")
+    feeds = [
+        {"x": x.reshape(3, 4), "w": np.eye(3, dtype="float32")[0] * 0},
+        {"x": x.reshape(1, 12), "w": np.zeros(1, "float32")},
+        {"x": x.reshape(3, 4), "w": np.ones(3, "float32")},
+    ]
+    check(parsed(head + text), feeds)
+
+
+def test_a_shape_of_fewer_elements_is_refused_where_the_run_decides_it() -> None:
+    text = "(float[n,m] x, float[k] w) => (float[a,b] y) <int64[1] open = {-1}>"
+    model = parsed(f"{text} {{ {_HITS} t = Concat<axis=0>(s, open) y = Reshape(x, t) }}")
+    run = relax.VirtualMachine(tvm_sod2.build(tvm_sod2.from_onnx(model)), tvm.cpu())["main"]
+    x = np.ones((3, 4), "float32")
+    assert run(tvm.runtime.tensor(x), tvm.runtime.tensor(x[0])).shape == (4, 3)
+    five = tvm.runtime.tensor(np.ones(5, "float32"))
+    with pytest.raises(ValueError, match=r"y \(Reshape\): number of elements in the new shape is"):
+        run(tvm.runtime.tensor(x), five)
 
 
 def test_boxes_are_suppressed_with_all_limits_at_run_time() -> None:

@@ -81,6 +81,8 @@ def test_an_undecided_choice_stays_a_choice(symbols) -> None:
 def test_a_choice_between_equals_is_no_choice(symbols) -> None:
     a, n, _ = symbols
     assert a.select(a.compare(equal_to, n, 1), 1, n) is n
+    assert a.select(a.compare(equal_to, n, 0), a.minimum(n, 9), n) is n
+    assert isinstance(a.select(a.compare(equal_to, n, 0), a.minimum(n, 9), 3), tirx.Select)
 
 
 @pytest.mark.parametrize("dims", [(1, 1), (7, 13), (31, 32), (100, 1)])

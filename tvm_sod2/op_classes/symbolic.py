@@ -222,8 +222,10 @@ class Arithmetic:
         if rational.among(a, b):
             return rational.combine(self, lambda p, q: self.select(condition, p, q), a, b)
         if isinstance(condition, tirx.EQ) and isinstance(condition.b, tirx.IntImm):
-            there = substitute_part(b, condition.a, int(condition.b))
-            if self.equal(self.simplify(there), a):
+            there = [
+                self.simplify(substitute_part(x, condition.a, int(condition.b))) for x in (a, b)
+            ]
+            if self.equal(*there):
                 return b
         return tirx.Select(condition, as_expr(a), as_expr(b))
 

@@ -175,17 +175,19 @@ class _Sweep:
             self.result.origins[symbol] = producer
 
     def _not_zero(self, entry: Entry, binding: relax.MatchCast) -> Entry:
-        """A dim `c if d == 0 else d` is d, and d must not be 0.
+        """A dim `c if d == 0 else d` is d, and d must not be 0, where the inputs' dims decide it.
 
         In a Reshape an entry 0 means "copy this dim". Where the entry is a dim that happens to be 0
-        the tensor is empty, the copied dim does not fit, and refusing the input says so.
+        the tensor is empty, the copied dim hardly ever fits, and refusing the input says so.
         """
         if not isinstance(entry, tirx.Select) or not isinstance(entry.condition, tirx.EQ):
             return entry
-        dim = entry.false_value
-        zero = isinstance(entry.condition.b, tirx.IntImm) and int(entry.condition.b) == 0
-        if not zero or not self.arithmetic.equal(entry.condition.a, dim):
+        dim, (tested, zero) = entry.false_value, (entry.condition.a, entry.condition.b)
+        is_zero = isinstance(zero, tirx.IntImm) and int(zero) == 0
+        if not is_zero or not self.arithmetic.equal(tested, dim):
             return entry
+        if self.needs.arms or not self.arithmetic.known_at_entry(entry):
+            return entry  # Not to be checked at entry; the choice stays.
         found = f"{self._producer(binding)}: a dim of the new shape is {to_python(dim)}"
         self.needs.not_zero(dim, f"{found}, which must not be 0")
         return dim
