@@ -416,4 +416,12 @@ FOUND = [
         [{"n": 4}],
         {"x": [[-10.1875, 20.8125, 15.5, 1.0]]},
     ),
+    Found(
+        "einsum_of_no_entry",
+        "its operands' reshapes read their constant 0 as a dim to copy",
+        """(float[0,1] x, float[n,0] u) => (float y, float[n] z) {
+            y = Einsum<equation = "ij,ij->">(x, x)  z = Einsum<equation = "ni,ij->n">(u, x)
+        }""",
+        [{"n": 3}, {"n": 1}],
+    ),
 ]

@@ -38,7 +38,11 @@ class _Rewriter(relax.PyExprMutator):
         if len(operands) != 2 or len(labels) != 2 or not _plain(labels, result):
             return call
         dims = _dims(operands, labels)
-        return call if dims is None else _Product(self.builder_, dims).of(operands, labels, result)
+        if dims is None:
+            return call
+        if any(_is_none(dim) for dim in dims.values()):  # A reshape reads a 0 as a dim to copy.
+            return R.zeros(relax.ShapeExpr([dims[label] for label in result]), call.ty.dtype)
+        return _Product(self.builder_, dims).of(operands, labels, result)
 
 
 def _plain(labels: list[str], result: str) -> bool:
@@ -119,6 +123,10 @@ class _Product:
         if len(own) == len(dims) and all(map(equal, own, dims)):
             return x
         return self.builder.emit(R.reshape(x, relax.ShapeExpr(dims)))
+
+
+def _is_none(dim: Any) -> bool:
+    return isinstance(dim, tirx.IntImm) and dim.value == 0
 
 
 _ONE = tirx.IntImm("int64", 1)
