@@ -46,9 +46,9 @@ def tame(value: Held) -> bool:
 def mirrored(value: Held, sample: int) -> Any:
     """What `noisy` is, disturbed the other way: of a tie one of the two decides otherwise."""
     exact, noisy = value.exact[sample], value.noisy[sample]
-    assert exact is not None and noisy is not None
-    if isinstance(exact, list):
+    if isinstance(exact, list) and isinstance(noisy, list):
         return [_reflected(*pair) for pair in zip(exact, noisy, strict=True)]
+    assert isinstance(exact, np.ndarray) and isinstance(noisy, np.ndarray)
     return _reflected(exact, noisy)
 
 
