@@ -12,6 +12,7 @@ from tvm_sod2.schedules.rules.loops import (
     bind,
     ceil_div,
     decode,
+    each,
     fork,
     i64,
     product,
@@ -22,7 +23,7 @@ from tvm_sod2.schedules.rules.loops import (
 )
 from tvm_sod2.schedules.rules.program import Axis
 from tvm_sod2.schedules.rules.reducers import Combiner
-from tvm_sod2.schedules.rules.reduction import Reduction, each
+from tvm_sod2.schedules.rules.reduction import Reduction
 
 __all__ = ["emit_columns"]
 

@@ -11,6 +11,7 @@ from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, IfThenElse, Stmt, Var
 from tvm_sod2.schedules.rules.loops import (
     bind,
     decode,
+    each,
     fork,
     i64,
     product,
@@ -19,7 +20,7 @@ from tvm_sod2.schedules.rules.loops import (
     static,
     vector,
 )
-from tvm_sod2.schedules.rules.reduction import Reduction, each
+from tvm_sod2.schedules.rules.reduction import Reduction
 
 __all__ = ["emit_rows", "scalar_row", "vector_row"]
 

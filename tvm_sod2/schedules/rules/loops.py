@@ -9,6 +9,7 @@ from tvm.ir import Expr
 from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, For, ForKind, IntImm, Stmt, Var
 
 from tvm_sod2.schedules import grain
+from tvm_sod2.schedules.rules.program import Axis
 from tvm_sod2.schedules.traits import Traits
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ceil_div",
     "cover",
     "decode",
+    "each",
     "fork",
     "i64",
     "product",
@@ -94,6 +96,13 @@ def serial(extent: Expr, body: Callable[[Var], Stmt], name: str = "i") -> Stmt:
         return sequence([])
     var = Var(name, "int64")
     return For(var, i64(0), extent, ForKind.SERIAL, body(var))
+
+
+def each(axes: Sequence[Axis], at: list[Expr], body: Callable[[list[Expr]], Stmt]) -> Stmt:
+    """Serial loops over axes, from the coordinates `at` on."""
+    if len(at) == len(axes):
+        return body(at)
+    return serial(axes[len(at)].extent, lambda i: each(axes, [*at, i], body))
 
 
 def vector(width: int, body: Callable[[Expr], Stmt]) -> Stmt:

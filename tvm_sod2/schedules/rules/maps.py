@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import tvm_ffi
 from tvm import tirx
@@ -12,12 +12,13 @@ from tvm.tirx import BufferStore, Stmt
 
 from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, collapse, collapse_shared, offsets, stride
-from tvm_sod2.schedules.rules.cost import lanes_of, weight
+from tvm_sod2.schedules.rules.cost import EXPENSIVE, lanes_of, weight
 from tvm_sod2.schedules.rules.loops import (
     bind,
     ceil_div,
     cover,
     decode,
+    each,
     fork,
     i64,
     product,
@@ -29,12 +30,15 @@ from tvm_sod2.schedules.rules.loops import (
 from tvm_sod2.schedules.rules.polynomial import put
 from tvm_sod2.schedules.rules.program import Axis, Stage, loads
 from tvm_sod2.schedules.rules.regions import split_regions
+from tvm_sod2.schedules.rules.tables import weight_of_elements, with_tables
 from tvm_sod2.schedules.rules.transposes import crossed_axis, emit_transposed
 
 __all__ = ["emit_map", "flat_nest"]
 
 _TASK_VECTORS = 512  # vectors of a task where one axis is all there is
 _TASK_ELEMENTS = 8192  # elements of a task's rows
+_TABLE = 1024  # elements of a task's row where rows share tables of indices
+_FEW_ROWS = 8  # rows that are too few for a task
 _SHORT_ROW = 4096  # elements up to which a row's regions are written together
 
 
@@ -76,6 +80,7 @@ class _Strip:
 
     nest: Nest
     lanes: int
+    irregular: bool = False  # some load's offset is no multiple of the innermost variable
 
     @property
     def outer(self) -> tuple[Axis, ...]:
@@ -91,29 +96,44 @@ class _Strip:
 
     def whole(self, at: Sequence[Expr]) -> Stmt:
         """The innermost loop."""
-        return cover(
-            self.inner.extent,
-            self.lanes,
-            lambda base, width: self.element(at, base, width),
-            not self.nest.in_place,
-        )
+        return self._elements(at, i64(0), self.inner.extent)
+
+    @property
+    def block(self) -> int:
+        """The most elements that a task takes of the innermost loop."""
+        return _TABLE if self.irregular else self.lanes * _TASK_VECTORS
 
     def piece(self, at: Sequence[Expr], index: Expr) -> Stmt:
         """One block of the innermost loop."""
-        block = self.lanes * _TASK_VECTORS
-        size = static(self.inner.extent)
-        if size is not None and size <= block:
-            return self.whole(at)
         bound: list[Stmt] = []
-        start = bind(bound, "start", index * i64(block))
-        count = bind(bound, "count", tirx.Min(i64(block), self.inner.extent - start))
-        loop = cover(
-            count,
-            self.lanes,
-            lambda base, width: self.element(at, start + base, width),
-            not self.nest.in_place,
-        )
-        return sequence([*bound, loop])
+        start, count = self._part(bound, index)
+        return sequence([*bound, self._elements(at, start, count)])
+
+    def prepared(
+        self, memory: Memory, bound: list[Stmt], index: Expr
+    ) -> Callable[[list[Expr]], Stmt]:
+        """One block of the innermost loop for many rows; `bound` gets what they share."""
+        start, count = self._part(bound, index)
+        if not self.irregular or self.nest.in_place:
+            return lambda at: self._elements(at, start, count)
+        filled, nest = with_tables(memory, self.nest, start, count, self.block)
+        bound += filled
+        return lambda at: replace(self, nest=nest)._elements(at, start, count)
+
+    def _part(self, bound: list[Stmt], index: Expr) -> tuple[Expr, Expr]:
+        """Where a block starts, and its elements."""
+        size = static(self.inner.extent)
+        if size is not None and size <= self.block:
+            return i64(0), self.inner.extent
+        start = bind(bound, "start", index * i64(self.block))
+        rest = tirx.Min(i64(self.block), self.inner.extent - start)
+        return start, bind(bound, "count", rest)
+
+    def _elements(self, at: Sequence[Expr], start: Expr, count: Expr) -> Stmt:
+        def element(base: Expr, width: int) -> Stmt:
+            return self.element(at, base if static(start) == 0 else start + base, width)
+
+        return cover(count, self.lanes, element, not self.nest.in_place)
 
 
 def _side_by_side(nests: list[Nest]) -> list[list[Nest]]:
@@ -145,10 +165,12 @@ def _strip(memory: Memory, nest: Nest) -> _Strip | None:
     if crossed_axis(memory, nest) is not None:
         return None
     # Strided or data-dependent loads are taken lane by lane anyway: scalar code is as good.
-    useful = all(s in (0, 1) for s in strides) or 1 in strides[1:]
-    return _Strip(
-        _without_branches(nest), lanes_of(memory.traits, inner.var, nest.value) if useful else 1
-    )
+    irregular = None in strides
+    useful = all(step in (0, 1) for step in strides) or 1 in strides[1:]
+    if irregular and weight_of_elements(nest) < EXPENSIVE:
+        useful = False
+    lanes = lanes_of(memory.traits, inner.var, nest.value) if useful else 1
+    return _Strip(_without_branches(nest), lanes, irregular)
 
 
 def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
@@ -164,39 +186,28 @@ def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
 def _loops(memory: Memory, strips: Sequence[_Strip], parallel: bool) -> Stmt:
     """The strips' shared outer loops around each strip's own; a task is a block of rows."""
     outer = strips[0].outer
-
-    def each(at: list[Expr]) -> Stmt:
-        if len(at) == len(outer):
-            return sequence([strip.whole(at) for strip in strips])
-        return serial(outer[len(at)].extent, lambda i: each([*at, i]))
-
     if not parallel:
-        return each([])
+        return each(outer, [], lambda at: sequence([strip.whole(at) for strip in strips]))
     inner = product([strips[0].inner.extent])
     for strip in strips[1:]:
         inner = inner + strip.inner.extent
     cost = MOVED + max(0, *(weight(strip.nest.value) for strip in strips), 0)
     work = product([a.extent for a in outer] + [inner, i64(cost)])
-    pieces = i64(1)
-    if len(strips) == 1:
-        pieces = ceil_div(inner, strips[0].lanes * _TASK_VECTORS)
-
-    def row(at: list[Expr], piece: Expr) -> Stmt:
-        if len(strips) == 1:
-            return strips[0].piece(at, piece)
-        return sequence([strip.whole(at) for strip in strips])
-
+    only = strips[0] if len(strips) == 1 else None
+    pieces = i64(1) if only is None else ceil_div(inner, only.block)
     if not outer:
-        return fork(memory.traits, pieces, work, lambda task: row([], task))
+        return fork(memory.traits, pieces, work, lambda task: strips[0].piece([], task))
+    outer, repeated = _split_few(outer)
     prologue: list[Stmt] = []
     rows = outer[-1].extent
-    size = static(inner)
+    once = product([inner, *(a.extent for a in repeated)])
+    size = static(once)
+    most = _TASK_ELEMENTS if only is None else only.block
     if size is not None:
-        depth: Expr = i64(max(1, _TASK_ELEMENTS // max(1, size)))
+        depth: Expr = i64(max(1, _TASK_ELEMENTS // max(1, min(size, most))))
     else:
-        most = i64(_TASK_ELEMENTS)
-        depth = tirx.FloorDiv(most, tirx.Max(tirx.Min(inner, most), i64(1)))
-        depth = bind(prologue, "depth", depth)
+        width = tirx.Max(tirx.Min(once, i64(most)), i64(1))
+        depth = bind(prologue, "depth", tirx.FloorDiv(i64(_TASK_ELEMENTS), width))
     blocks = bind(prologue, "blocks", tirx.FloorDiv(rows + depth - i64(1), depth))
     extents = [*(a.extent for a in outer[:-1]), blocks, pieces]
 
@@ -205,9 +216,25 @@ def _loops(memory: Memory, strips: Sequence[_Strip], parallel: bool) -> Stmt:
         *at, block, piece = [bind(bound, "at", c) for c in decode(task, extents)]
         first = bind(bound, "first", block * depth)
         count = tirx.Min(depth, rows - first)
-        return sequence([*bound, serial(count, lambda r: row([*at, first + r], piece))])
+        row = only.prepared(memory, bound, piece) if only is not None else None
+
+        def at_row(where: list[Expr]) -> Stmt:
+            return sequence([s.whole(where) for s in strips]) if row is None else row(where)
+
+        def several(r: Expr) -> Stmt:
+            return each((*outer, *repeated), [*at, first + r], at_row)
+
+        return sequence([*bound, serial(count, several)])
 
     return sequence([*prologue, fork(memory.traits, product(extents), work, body)])
+
+
+def _split_few(outer: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+    """Outer axes that tasks are made of, and short ones behind them that a task walks whole."""
+    count, rows = len(outer), 1
+    while count > 1 and (size := static(outer[count - 1].extent)) and rows * size <= _FEW_ROWS:
+        count, rows = count - 1, rows * size
+    return outer[:count], outer[count:]
 
 
 def _store(nest: Nest, at: Sequence[Expr]) -> Stmt:

@@ -18,7 +18,7 @@ from tvm_sod2.schedules.rules.program import Axis, Stage, loads
 from tvm_sod2.schedules.rules.reducers import Combiner, combine
 from tvm_sod2.schedules.rules.windows import narrow_windows
 
-__all__ = ["Reduction", "dependent_windows", "each"]
+__all__ = ["Reduction", "dependent_windows"]
 
 _COPIES = 4  # independent accumulators, so that one does not wait for the last
 
@@ -120,13 +120,6 @@ class Reduction:
             return serial(extent, lambda k: level([*outer, k]), "k")
 
         return level([])
-
-
-def each(axes: Sequence[Axis], at: list[Expr], body: Callable[[list[Expr]], Stmt]) -> Stmt:
-    """Serial loops over axes, from the coordinates `at` on."""
-    if len(at) == len(axes):
-        return body(at)
-    return serial(axes[len(at)].extent, lambda i: each(axes, [*at, i], body))
 
 
 def dependent_windows(nest: Nest) -> bool:

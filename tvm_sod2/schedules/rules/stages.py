@@ -18,6 +18,7 @@ from tvm_sod2.schedules.rules.program import Program, Stage, loads
 from tvm_sod2.schedules.rules.reading import read_program
 from tvm_sod2.schedules.rules.reciprocals import multiply_by_reciprocals
 from tvm_sod2.schedules.rules.reductions import emit_reduction
+from tvm_sod2.schedules.rules.stretches import plain_stretches
 from tvm_sod2.schedules.traits import Traits
 
 __all__ = [
@@ -38,7 +39,8 @@ def reduced_program(func: PrimFunc) -> Program | None:
     program = read_program(func)
     if program is None:
         return None
-    program = keep_terms(fold_epilogues(plain_conditions(inline_maps(program))))
+    program = inline_maps(plain_stretches(program))
+    program = keep_terms(fold_epilogues(plain_conditions(program)))
     return shorten_exponentials(multiply_by_reciprocals(program))
 
 
