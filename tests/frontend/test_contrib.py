@@ -68,6 +68,11 @@ CASES = [
         _rows("2 5 n", "2 7 5"),
     ),
     Case(
+        "transpose_matmul",
+        _one("TransposeMatMul<alpha=2.5, transB=1>", "float[p,m,k] a, float[p,n,k] b", "a, b"),
+        _rows("3 n 5", "3 7 5"),
+    ),
+    Case(
         "fused_matmul_of_batches_behind",
         _one("FusedMatMul<transBatchA=1>", "float[m,p,k] a, float[p,k,n] b", "a, b"),
         _rows("n 2 5", "2 5 7"),

@@ -44,7 +44,9 @@ def _product(bits: int, zeros: bool, columns: int = 40) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=sets, ir_version=8)
 
 
-@pytest.mark.parametrize(("bits", "zeros"), [(4, True), (4, False), (8, True)])
+@pytest.mark.parametrize(
+    ("bits", "zeros"), [(2, True), (2, False), (4, True), (4, False), (8, True)]
+)
 def test_weights_of_few_bits(bits: int, zeros: bool) -> None:
     feeds = [
         {"x": np.random.default_rng(m).normal(size=(2, m, 40)).astype("float32")} for m in (1, 5)
