@@ -29,6 +29,7 @@ def check(
     run = relax.VirtualMachine(executable, tvm.cpu())["main"]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -64,7 +64,8 @@ def _function(operands: Operands) -> tirx.PrimFunc:
     # Few rows a task keep the cores busy, many share what is read of the weights.
     parted = tirx.min(blocks(i64(operands.most)), i64(operands.cores))
     count = tirx.max(blocks(i64(operands.most * operands.blocks)), parted)
-    count = code.slot(tirx.max(count, i64(1)), "tasks")
+    # Rows that are rounded together walk together.
+    count = code.slot(i64(1) if cell.rounds else tirx.max(count, i64(1)), "tasks")
     groups = EvenBlocks(code, operands.rows, code.slot(tirx.max(blocks(count), i64(1)), "most"))
     work = operands.steps * operands.rows * i64(directions * cell.gates * cell.hidden**2)
     with code.tasks(groups.count * i64(directions), "task", work) as task:

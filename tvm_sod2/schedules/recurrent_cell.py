@@ -36,7 +36,8 @@ class Cell:
     reverse: for each direction, whether it walks backwards. activations: for each direction, those
     of ONNX's f, g and h. clip: bound of what enters an activation. lengths: whether each row has
     its own number of steps. sequence: whether the states of all steps are wanted. from_zero:
-    whether the first state is known to be zero, so that the first step reads no weights.
+    whether the first state is known to be zero, so that the first step reads no weights. rounds:
+    whether states are rounded to bytes before their product (LSTM only), see `recurrent_bytes`.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Cell:
     lengths: bool = False
     sequence: bool = True
     from_zero: bool = False
+    rounds: bool = False
 
     @property
     def gates(self) -> int:
@@ -79,8 +81,9 @@ class Cell:
 
     @property
     def scratch(self) -> int:
-        """Floats of scratch for each row and direction: two states, and what GRU keeps aside."""
-        return self.hidden * (4 if self.kind == "GRU" else 2)
+        """Floats of scratch for each row and direction: two states, what GRU keeps aside, and the
+        rounded state."""
+        return self.hidden * (4 if self.kind == "GRU" else 2 + self.rounds)
 
 
 def _softplus(x: Value, _alpha: Value, _beta: Value) -> Value:

@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import by_rows
+from tvm_sod2.schedules.recurrent_bytes import ByteRange
 from tvm_sod2.schedules.recurrent_cell import Activation, Value
 from tvm_sod2.schedules.recurrent_equations import Equations
 from tvm_sod2.schedules.recurrent_operands import Operands
@@ -60,6 +61,8 @@ class Walk:
                         self.keep_cell_state(first, column)
             with code.loop(operands.steps, "step") as step:
                 self.side = code.slot(step % 2, "side")
+                if cell.rounds:
+                    self._round(step)
                 for phase in range(len(cell.phases)):
                     self._phase(phase, step, blocks)
             with code.loop(self.rows, "r") as r:
@@ -70,6 +73,23 @@ class Walk:
                     code.store(operands.last_h, last, self.direction, self.row, column)
                 if cell.lengths and cell.sequence:
                     self._clear_behind()
+
+    def _round(self, step: Any) -> None:
+        """The rounded states of all rows, put where the products read them."""
+        code, operands = self.code, self.operands
+        found = ByteRange(code, self.cell.hidden, operands.lanes)
+        with code.loop(self.rows, "r") as r:
+            self._at(self.start + r, step)
+            widen = partial(found.widen, self.old_state)
+            if self.cell.lengths:  # A row that ended before the last step counts no more.
+                code.branch([(step <= self.length, widen)])
+            else:
+                widen()
+        found.settle()
+        with code.loop(self.rows, "r") as r:
+            self._at(self.start + r, step)
+            for column in self._columns():
+                self.keep_aside(found.rounded(self.old_state(column)), 0, column)
 
     def _phase(self, phase: int, step: Any, blocks: EvenBlocks) -> None:
         """One step of the gates of a phase, for all columns and rows."""
@@ -132,6 +152,8 @@ class Walk:
             row = begin + start + i64(r)
             if tile.phase == 1:
                 return operands.scratch[self.direction, row, i64(3 * cell.hidden) + k]
+            if cell.rounds:
+                return operands.scratch[self.direction, row, i64(2 * cell.hidden) + k]
             return self._state(row, self.side, k)
 
         registers = Registers(self.code, rows, (tile.width,) * len(tile.gates))

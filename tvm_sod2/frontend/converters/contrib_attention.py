@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
@@ -16,7 +14,8 @@ from tvm_sod2.frontend.constants import const
 from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.converters.contrib_quantised import CONVERTERS as CONTRIB
 from tvm_sod2.frontend.converters.matmul import matmul
-from tvm_sod2.frontend.converters.recurrent import CONVERTERS as RECURRENT
+from tvm_sod2.frontend.converters.quantize import CONVERTERS as QUANTIZE
+from tvm_sod2.frontend.converters.recurrent import recurrent
 from tvm_sod2.frontend.dims import expr, product, simplify
 
 Attrs = dict[str, Any]
@@ -137,17 +136,15 @@ def _causal(c: Context, length: Dim, total: Dim) -> Expr:
 
 
 def _dynamic_quantize_lstm(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr | None]:
-    """An LSTM of dequantised weights. ONNX Runtime also rounds the state to bytes at each step."""
+    """An LSTM of dequantised weights on inputs and states that are rounded to bytes of their range,
+    the inputs of all steps at once and the states at each."""
     x, w, r, b, lengths, h, state, p, *quantisation = inputs
     weights = [
         _gates_first(c, values, *quantisation[2 * i : 2 * i + 2]) for i, values in enumerate((w, r))
     ]
-    node = onnx.NodeProto()
-    node.CopyFrom(c.node)
-    node.op_type, node.domain = "LSTM", ""
-    given = [x, *weights, b, lengths, h, state, p]
-    results: list[Expr | None] = RECURRENT["LSTM"](replace(c, node=node), given, attrs)
-    return results
+    quantised = QUANTIZE["DynamicQuantizeLinear"](c, [x], {})
+    x = c.emit(QUANTIZE["DequantizeLinear"](c, quantised, {}))
+    return recurrent(c, [x, *weights, b, lengths, h, state, p], attrs, "LSTM", rounds=True)
 
 
 def _gates_first(c: Context, weights: Expr, scale: Expr, zero: Expr) -> Expr:

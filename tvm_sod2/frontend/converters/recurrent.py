@@ -31,8 +31,11 @@ _BETA = {"Affine": 0.0, "HardSigmoid": 0.5, "ScaledTanh": 1.0}
 _WALKS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
 
-def _recurrent(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr | None]:
-    kind = c.node.op_type
+def recurrent(
+    c: Context, inputs: Inputs, attrs: Attrs, kind: str = "", rounds: bool = False
+) -> list[Expr | None]:
+    """Emit an LSTM, GRU or RNN, by default the node's own kind; `rounds` is `Cell.rounds`."""
+    kind = kind or c.node.op_type
     x, w, r, b, lengths, h, state_c, p = (*inputs, *[None] * (8 - len(inputs)))[:8]
     cell = _cell(
         c,
@@ -42,6 +45,7 @@ def _recurrent(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr | None]:
         lengths=lengths is not None,
         peepholes=p is not None,
         from_zero=_is_zero(c, h),
+        rounds=rounds,
     )
     dtype = c.dtype(x)
     if dtype not in ("float32", "float16"):
@@ -215,4 +219,4 @@ def _first(c: Context, state: Expr | None, dims: list[Dim], batch_first: bool) -
     return c.equate(_transposed(c, state, [1, 0, 2]) if batch_first else state, dims)
 
 
-CONVERTERS: dict[str, Converter] = dict.fromkeys(GATES, _recurrent)
+CONVERTERS: dict[str, Converter] = dict.fromkeys(GATES, recurrent)
