@@ -107,10 +107,10 @@ def test_a_million_trips() -> None:
     )
     main = graph([op("last = Loop(m, , s0)", body=body)], "m:i: s0:i:", "last:i:")
     ours, _ = compiled(main)
-    start = time.perf_counter()
+    start = time.process_time()
     (last,) = ours(feed(m=np.int64(1_000_000), s0=np.int64(5)))
     assert last == 1_000_005
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_state_that_grows() -> None:
@@ -265,3 +265,18 @@ def test_reports_name_what_a_loop_leaves_open() -> None:
     )
     model = helper.make_model(main, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     assert "Loop" in str(analyze(from_onnx(model)))
+
+
+def test_messages_from_a_body_name_its_nodes() -> None:
+    body = graph(
+        [op("h = Neg(w)"), op("t = Add(s, h)"), op("go = Identity(c)")],
+        "i:i: c:b: s:f:n",
+        "go:b: t:f:n",
+    )
+    main = graph([op("last = Loop(m, , x)", body=body)], "m:i: x:f:n w:f:k", "last:f:n")
+    ours, _ = compiled(main)
+    given = {"m": np.asarray(2), "x": np.ones(3, "float32")}
+    (last,) = ours(given | {"w": np.ones(3, "float32")})
+    np.testing.assert_array_equal(last, -np.ones(3))
+    with pytest.raises(ValueError, match=r"t \(Add\): dim 0 of h is k, expected"):
+        ours(given | {"w": np.ones(4, "float32")})

@@ -26,10 +26,11 @@ from tvm_sod2.frontend.converters.control import RankDependsError
 from tvm_sod2.frontend.dtypes import relax_dtype
 from tvm_sod2.frontend.fold import fold
 from tvm_sod2.frontend.functions import expand_functions
-from tvm_sod2.frontend.names import identifier
+from tvm_sod2.frontend.names import identifier, with_names
 from tvm_sod2.frontend.onnx_file import load_model
 from tvm_sod2.frontend.sequence_lists import bound, copied, whole
 from tvm_sod2.frontend.sequences import Optional, Sequence, Value, declared, described
+from tvm_sod2.passes.mutate import map_functions
 from tvm_sod2.signature import OBJECTS_ATTR, Signature
 
 Values = dict[str, Value]
@@ -46,7 +47,8 @@ def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IR
     Function attributes: ``num_input``; ``sod2.onnx_values`` maps Relax variables to ONNX values;
     ``sod2.onnx_nodes`` maps Relax variables to the "node name (Operator)" they come from;
     ``sod2.onnx_same`` and ``sod2.onnx_constants`` say of every other ONNX value which Relax
-    variable it equals, or its dtype, dims and, where small and whole, entries.
+    variable it equals, or its dtype, dims and, where small and whole, entries. Functions of loops
+    have the names of what is in them, too.
 
     Raises
     ------
@@ -97,8 +99,6 @@ class _Importer:
         main = module["main"]
         attrs = {
             "num_input": len(params),
-            "sod2.onnx_values": self.module.onnx_values,
-            "sod2.onnx_nodes": self.module.onnx_nodes,
             "sod2.onnx_same": self.module.onnx_same,
             "sod2.onnx_constants": self.module.onnx_constants,
         }
@@ -106,7 +106,8 @@ class _Importer:
         if objects != Signature(()):
             attrs[OBJECTS_ATTR] = objects.to_json()
         module["main"] = main.with_attrs(attrs)
-        return module
+        known = self.module.onnx_values, self.module.onnx_nodes
+        return map_functions(module, lambda func: with_names(func, *known))
 
     def _parameter(self, value: onnx.ValueInfoProto) -> relax.Var:
         name = self.module.bb.get_unique_name(identifier(value.name))

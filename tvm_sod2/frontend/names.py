@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Mapping
 
-from tvm import tirx
+from tvm import relax, tirx
+
+from tvm_sod2.passes.names import NODES, VALUES
 
 # Prefixes of TVMScript, and the functions of expressions over dims: a name would hide them there.
 _RESERVED = {"R", "T", "I", "min", "max"}
@@ -41,3 +44,14 @@ class Symbols:
         if dim_param not in self._params:
             self._params[dim_param] = self.fresh(dim_param)
         return self._params[dim_param]
+
+
+def with_names(
+    func: relax.Function, values: Mapping[str, str], nodes: Mapping[str, str]
+) -> relax.Function:
+    """The function with the ONNX names of what is bound in it, as attributes for messages."""
+    bound = {var.name for var in relax.analysis.bound_vars(func)}
+    own = [
+        {name: what for name, what in known.items() if name in bound} for known in (values, nodes)
+    ]
+    return func.with_attrs({VALUES: own[0], NODES: own[1]})
