@@ -424,4 +424,13 @@ FOUND = [
         }""",
         [{"n": 3}, {"n": 1}],
     ),
+    Found(
+        "what_is_found_among_no_entry",
+        "reshapes read the constant 0 of a tensor without entries as a dim to copy",
+        """(int64[0] x, float[3,0] u, float[0,n] v) => (int64[k] y, int64[k] i, int64[2,a] z,
+            int64[2,b] w) {
+            y, i = Unique(x)  z = NonZero(u)  w = NonZero(v)
+        }""",
+        [{"n": 3}, {"n": 1}],
+    ),
 ]

@@ -68,6 +68,14 @@ def _product(dims: Sequence[Any]) -> Any:
     return tvm.sym.Analyzer().simplify(reduce(lambda a, b: a * b, dims, tirx.const(1, "int64")))
 
 
+def _shaped(bb: relax.BlockBuilder, x: Expr, dims: Sequence[Any]) -> Expr:
+    """The tensor with other dims. A reshape reads a 0 as a dim to copy; there is no entry, too."""
+    shape = relax.ShapeExpr(list(dims))
+    if any(isinstance(dim, tirx.IntImm) and dim.value == 0 for dim in shape.values):
+        return bb.emit(R.zeros(shape, x.ty.dtype))
+    return bb.emit(R.reshape(x, shape))
+
+
 def _canonical(bb: relax.BlockBuilder, x: Expr, axis: int | None) -> Expr:
     """The tensor as (outer, axis, inner); flattened for no axis."""
     dims = list(x.ty.shape)
@@ -76,7 +84,7 @@ def _canonical(bb: relax.BlockBuilder, x: Expr, axis: int | None) -> Expr:
     else:
         axis %= len(dims)
         shape = [_product(dims[:axis]), dims[axis], _product(dims[axis + 1 :])]
-    return bb.emit(R.reshape(x, relax.ShapeExpr(shape)))
+    return _shaped(bb, x, shape)
 
 
 def _scan(combine: Callable[[Any, Any], Any], neutral: int) -> Lowering:
@@ -136,7 +144,7 @@ def _topk(bb: relax.BlockBuilder, call: Any) -> Expr:
 def _nonzero(bb: relax.BlockBuilder, call: Any) -> Expr:
     x = call.args[0]
     dims, dtype = list(x.ty.shape), str(x.ty.dtype)
-    flat = bb.emit(R.reshape(x, relax.ShapeExpr([_product(dims)])))
+    flat = _shaped(bb, x, [_product(dims)])
     total = call_kernel(bb, sequential.count_nonzero(dtype), [flat], TensorType([1], "int64"))
     found = bound_size(bb, total, "nonzero")
     kernel = sequential.fill_nonzero(dtype)
@@ -175,7 +183,7 @@ def _unique(bb: relax.BlockBuilder, call: Any) -> Expr:
     found = bound_size(bb, total, "unique")
     first, often = head(bb, first, found), head(bb, often, found)
     if axis is None:
-        flat = bb.emit(R.reshape(x, relax.ShapeExpr([size])))
+        flat = _shaped(bb, x, [size])
         values = bb.emit(R.take(flat, first, 0, mode="clip"))
     else:
         values = bb.emit(R.take(x, first, axis % x.ty.ndim, mode="clip"))

@@ -106,9 +106,13 @@ def _at(g: Growth) -> None:
     g.op("SequenceAt", sequence, _place(g, sequence.counts))
 
 
-def _joins(sequence: Listed) -> bool:
-    """Whether all its tensors have one shape."""
-    return all(arrays and len({a.shape for a in arrays}) == 1
+def _joins(sequence: Listed, axis: int | None = None) -> bool:
+    """Whether all its tensors have one shape, but for one axis."""
+
+    def rest(array: np.ndarray) -> tuple[int, ...]:
+        return tuple(dim for at, dim in enumerate(array.shape) if at != axis)
+
+    return all(arrays and len(set(map(rest, arrays))) == 1
                for arrays in sequence.exact if arrays is not None)  # fmt: skip
 
 
@@ -122,7 +126,10 @@ def _join(g: Growth) -> None:
     some = sequence.known()
     if some is None or not some.rank:
         raise RejectedError
-    g.op("ConcatFromSequence", sequence, axis=axis_of(g, some), new_axis=int(g.flip(0.3)))
+    axis, new = axis_of(g, some), g.flip(0.3)
+    if not _joins(sequence, None if new else axis % some.rank):
+        raise RejectedError  # ONNX Runtime leaves out a part of no entry, whatever its dims.
+    g.op("ConcatFromSequence", sequence, axis=axis, new_axis=int(new))
 
 
 def _map(g: Growth) -> None:
