@@ -433,4 +433,26 @@ FOUND = [
         }""",
         [{"n": 3}, {"n": 1}],
     ),
+    Found(
+        "convolution_for_each_of_a_sequence",
+        "TVM's ConvertLayout dropped the tuple of a loop's state, which holds a sequence",
+        """(float[p,1,1] x, int64[1,m,1] s) => (float[a,b,c] y) <float[1,1,1] w = {-1.5}> {
+            parts = SplitToSequence<axis = 1, keepdims = 1>(s)
+            mapped = SequenceMap(parts) <
+                body = each (int64[i,j,k] part) => (float[d,e,f] r) { c = Conv(x, w)  r = Relu(c) }
+            >
+            y = ConcatFromSequence<axis = 0>(mapped)
+        }""",
+        [{"p": 3, "m": 7}, {"p": 4, "m": 1}],
+    ),
+    Found(
+        "formula_of_a_resize",
+        "tables of what rows repeat were looked for in lets, whose variables were taken for values",
+        """(float[p,2,3,p] x, float s, float[p,2,9,q] u) => (float[p,2,9,q] y)
+        <float[4] scales = {1, 1, 3, 3}> {
+            r = Resize<coordinate_transformation_mode = "asymmetric", mode = "cubic">(x, , scales)
+            m = Mean(r, s, u)  t = Sum(u, m, s)  y = Asinh(t)
+        }""",
+        [{"p": 4, "q": 12}, {"p": 1, "q": 3}, {"p": 5, "q": 15}],
+    ),
 ]

@@ -78,3 +78,25 @@ def test_a_branch_beside_a_convolution_survives() -> None:
     relax.analysis.well_formed(converted)
     assert {"conv2d", "negative"} <= set(operators(converted))
     assert "R.exp" in str(converted["main"])
+
+
+def test_a_tuple_with_more_than_tensors_survives() -> None:
+    """TVM's ConvertLayout drops it."""
+
+    @I.ir_module
+    class Module:
+        @R.function
+        def main(x: R.Tensor(("b", 3, "h", "w"), "float32"), items: R.Any):
+            with R.dataflow():
+                a = R.nn.relu(R.nn.conv2d(x, R.const(WEIGHT), padding=1))
+                both = (a, items)
+                R.output(both)
+            return both
+
+    converted = convert_layout(Module)
+    relax.analysis.well_formed(converted)
+    assert operators(converted)[-3:] == ["conv2d", "relu", "permute_dims"]
+    (block,) = converted["main"].body.blocks
+    last = block.bindings[-1].value
+    assert isinstance(last, relax.Tuple)
+    assert last.fields[1].same_as(converted["main"].params[1])

@@ -19,6 +19,8 @@ _DESIRED = {
     "relax.nn.conv2d_transpose": ["NHWC", "IOHW"],
 }
 
+_TUPLE = "tvm_sod2.tuple"
+
 
 def layout_passes() -> list[tvm.transform.Pass]:
     """Convert convolutions to NHWC; the transposes of weights are computed at build."""
@@ -36,7 +38,7 @@ def convert_layout(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
     It renews the symbols that a match_cast binds, but not in the types of all who read them: the
     result of an If is lost then. So they pose as dims of a parameter. And it infers types anew,
     which may write a dim in another way, but must not change the type of what leaves a block: casts
-    keep it.
+    keep it. And it drops tuples that hold more than tensors: they pose as results of calls.
     """
     convolving = {
         gvar: _with_parameter(_WithCasts().visit_expr(func))
@@ -58,6 +60,11 @@ class _WithCasts(relax.PyExprMutator):
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         var, inside = binding.var, self.builder_.current_block_is_dataflow()
+        if inside and isinstance(binding.value, relax.Tuple) and not _holds_tensors(var.ty):
+            fields = [self.visit_expr(field) for field in binding.value.fields]
+            call = relax.call_pure_packed(_TUPLE, *fields, ty_args=[var.ty])
+            self.builder_.emit_normalized(relax.VarBinding(var, self.builder_.normalize(call)))
+            return
         if not inside or isinstance(var, relax.DataflowVar) or not _has_dims(var):
             super().visit_var_binding_(binding)
             return
@@ -67,7 +74,16 @@ class _WithCasts(relax.PyExprMutator):
 
 @relax.expr_functor.mutator
 class _WithoutCasts(relax.PyExprMutator):
-    """No match_cast to the type that a value has."""
+    """No match_cast to the type that a value has, and tuples as tuples."""
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        value = binding.value
+        if not isinstance(value, relax.Call) or not _is_tuple(value):
+            super().visit_var_binding_(binding)
+            return
+        fields = [self.visit_expr(field) for field in value.args[1:]]
+        whole = self.builder_.normalize(relax.Tuple(fields))
+        self.builder_.emit_normalized(relax.VarBinding(binding.var, whole))
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
         value = self.visit_expr(binding.value)
@@ -75,6 +91,19 @@ class _WithoutCasts(relax.PyExprMutator):
             self.builder_.emit_normalized(relax.VarBinding(binding.var, value))
         else:
             super().visit_match_cast_(binding)
+
+
+def _is_tuple(call: relax.Call) -> bool:
+    """Whether a call stands for a tuple."""
+    callee = call.args[0] if call.args else None
+    return isinstance(callee, relax.ExternFunc) and callee.global_symbol == _TUPLE
+
+
+def _holds_tensors(ty: tvm.ir.Type) -> bool:
+    """Whether it is a tensor, or a tuple of nothing else."""
+    if isinstance(ty, relax.TupleType):
+        return all(map(_holds_tensors, ty.fields))
+    return isinstance(ty, relax.TensorType)
 
 
 def _has_dims(var: tvm.ir.Var) -> bool:

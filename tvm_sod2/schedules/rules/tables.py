@@ -32,7 +32,7 @@ def with_tables(
     They hold the last axis's `count` elements from `start` on, at most `most`.
     """
     inner = nest.axes[-1].var
-    others = [a.var for a in nest.axes[:-1]]
+    others = [*[a.var for a in nest.axes[:-1]], *_bound(nest.value)]
     found: list[tuple[Expr, Var]] = []
 
     def entry(expr: Expr) -> Expr:
@@ -63,11 +63,18 @@ def weight_of_elements(nest: Nest) -> int:
     others = [a.var for a in nest.axes[:-1]]
 
     def apart(expr: Expr) -> Expr:
-        if occurs(expr, inner) and occurs(expr, others):
-            return expr
+        if isinstance(expr, Var) or (occurs(expr, inner) and occurs(expr, others)):
+            return expr  # A variable weighs nothing, and a let needs its own.
         return tirx.const(0, expr.ty.dtype)
 
     return weight(tvm_ffi.structural_map(nest.value, [(Expr, apart)], order="pre"))
+
+
+def _bound(value: Expr) -> list[Var]:
+    """What lets within a value bind: a table is filled where they are not known."""
+    found: list[Var] = []
+    tvm_ffi.structural_walk(value, [(tirx.Let, lambda let: found.append(let.var))])
+    return found
 
 
 def _fill(table: Var, expr: Expr, inner: Var, start: Expr, index: Expr) -> Stmt:
