@@ -97,14 +97,17 @@ def test_max_pool(size: int, step: int, pad: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize(("size", "step", "pad"), POOLS)
-def test_max_pool_with_channels_first(size: int, step: int, pad: int) -> None:
+@pytest.mark.parametrize("width", [w, 7, 37, 131])
+def test_max_pool_with_channels_first(size: int, step: int, pad: int, width: object) -> None:
     """Windows are then cut off along the contiguous axis, differently for each lane."""
     kernel = Kernel(
-        [tensor(n, 3, h, w)],
+        [tensor(n, 3, h, width)],
         lambda bb, x: op.nn.max_pool2d(x, (size, size), (step, step), (pad,) * 4),
     )
-    for image in [(1, 5, 5), (2, 6, 9), (1, 17, 8), (1, 16, 33)]:
-        x = random(*image, 3) - 3
+    for image in [(1, 5, 5), (2, 6, 9), (1, 17, 8), (1, 16, 33), (1, 5, 131), (0, 5, 5)]:
+        count, height, columns = image
+        columns = width if isinstance(width, int) else columns
+        x = random(count, height, columns, 3) - 3
         expected = windows(x, size, step, pad, -np.inf).max((3, 4)).transpose(0, 3, 1, 2)
         np.testing.assert_array_equal(kernel(x.transpose(0, 3, 1, 2).copy())[0], expected)
 

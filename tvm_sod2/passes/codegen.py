@@ -22,6 +22,7 @@ from tvm_sod2.errors import BuildError
 from tvm_sod2.passes.drop_scopes import drop_scopes
 from tvm_sod2.passes.exact_differences import exact_differences
 from tvm_sod2.passes.fork import ForkAboveGrain
+from tvm_sod2.passes.strided_loads import strided_loads
 from tvm_sod2.passes.unchain_lets import unchain_lets
 
 # More modules than threads, so that a wrong cost estimate is evened out by the queue.
@@ -62,6 +63,7 @@ def loop_passes(target: Target) -> list[tvm.transform.Pass]:
         tirx.transform.UnrollLoop(),
         tirx.transform.StmtSimplify(),
         s_tir.transform.RewriteUnsafeSelect(),
+        strided_loads,
         unchain_lets,
         tirx.transform.FP8ComputeLegalize(),
         ForkAboveGrain(target),

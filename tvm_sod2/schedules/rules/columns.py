@@ -21,7 +21,6 @@ from tvm_sod2.schedules.rules.loops import (
     static,
     vector,
 )
-from tvm_sod2.schedules.rules.program import Axis
 from tvm_sod2.schedules.rules.reducers import Combiner
 from tvm_sod2.schedules.rules.reduction import Reduction
 
@@ -32,76 +31,102 @@ _RUN = 64
 run and with the number of runs instead of with their product."""
 
 
-def emit_columns(reduction: Reduction, parallel: bool) -> Stmt:
-    """Vectors along the last output axis, each with all of its reduction in registers."""
+def emit_columns(reduction: Reduction, parallel: bool, borders: Reduction | None = None) -> Stmt:
+    """Vectors along the last output axis, each with all of its reduction in registers.
+
+    Before and behind the reduction's span of that axis `borders` are computed, one by one.
+    """
     axes = reduction.nest.axes
     outer, inner = axes[:-1], axes[-1]
     block = reduction.lanes(inner.var) * reduction.copies
     blocks = ceil_div(inner.extent, block)
+
+    def row(at: list[Expr]) -> Stmt:
+        if borders is None:
+            return _strip(reduction, at, inner.extent, i64(0))
+        return _between(reduction, borders, at, inner.extent)
+
     if not parallel:
-        return each(outer, [], lambda at: _strip(reduction, at, inner))
+        return each(outer, [], row)
     if len(outer) >= 2:  # rows inside of a task: its coordinates are divisions
         task_axes, rows = outer[:-1], outer[-1]
 
         def task_rows(task: Expr) -> Stmt:
             bound: list[Stmt] = []
             at = [bind(bound, "at", c) for c in decode(task, [a.extent for a in task_axes])]
-            loop = serial(rows.extent, lambda r: _strip(reduction, [*at, r], inner))
-            return sequence([*bound, loop])
+            return sequence([*bound, serial(rows.extent, lambda r: row([*at, r]))])
 
         tasks = product([a.extent for a in task_axes])
         return fork(reduction.memory.traits, tasks, reduction.work, task_rows)
-    extents = [a.extent for a in outer] + [blocks]
+    extents = [a.extent for a in outer] + ([blocks] if borders is None else [])
 
     def task_block(task: Expr) -> Stmt:
         bound: list[Stmt] = []
-        *at, index = [bind(bound, "at", c) for c in decode(task, extents)]
-        return sequence([*bound, _block(reduction, at, inner, index)])
+        at = [bind(bound, "at", c) for c in decode(task, extents)]
+        if borders is not None:
+            return sequence([*bound, row(at)])
+        return sequence([*bound, _block(reduction, at[:-1], inner.extent, i64(0), at[-1])])
 
     return fork(reduction.memory.traits, product(extents), reduction.work, task_block)
 
 
-def _strip(reduction: Reduction, at: list[Expr], inner: Axis) -> Stmt:
-    blocks = ceil_div(inner.extent, reduction.lanes(inner.var) * reduction.copies)
+def _between(reduction: Reduction, borders: Reduction, at: list[Expr], extent: Expr) -> Stmt:
+    """A row of which `reduction` computes its span and `borders` the rest."""
+    assert reduction.span is not None
+    bound: list[Stmt] = []
+    start, end = (bind(bound, "edge", edge) for edge in reduction.span)
+    return sequence(
+        [
+            *bound,
+            serial(start, lambda i: _tile(borders, at, i, 1, 1)),
+            _strip(reduction, at, end - start, start),
+            serial(extent - end, lambda i: _tile(borders, at, end + i, 1, 1)),
+        ]
+    )
+
+
+def _strip(reduction: Reduction, at: list[Expr], extent: Expr, first: Expr) -> Stmt:
+    lanes = reduction.lanes(reduction.nest.axes[-1].var)
+    blocks = ceil_div(extent, lanes * reduction.copies)
     if static(blocks) == 1:
-        return _block(reduction, at, inner, i64(0))
-    return serial(blocks, lambda index: _block(reduction, at, inner, index), "block")
+        return _block(reduction, at, extent, first, i64(0))
+    return serial(blocks, lambda index: _block(reduction, at, extent, first, index), "block")
 
 
-def _block(reduction: Reduction, at: list[Expr], inner: Axis, index: Expr) -> Stmt:
-    """One block of the output axis: full, or what is left of it by single vectors."""
-    lanes, copies = reduction.lanes(inner.var), reduction.copies
-    size, block = static(inner.extent), lanes * copies
+def _block(reduction: Reduction, at: list[Expr], extent: Expr, first: Expr, index: Expr) -> Stmt:
+    """One block of `extent` outputs from `first` on: full, or what is left by single vectors."""
+    lanes, copies = reduction.lanes(reduction.nest.axes[-1].var), reduction.copies
+    size, block = static(extent), lanes * copies
     base = index * i64(block)
+
+    def tile(start: Expr, width: int, count: int) -> Stmt:
+        return _tile(reduction, at, start if static(first) == 0 else first + start, width, count)
+
     if size is not None and size < lanes:
         width = 1
         while width * 2 <= size:
             width *= 2
-        starts = range(0, size - width + 1, width)
-        tiles = [_tile(reduction, at, i64(start), width, 1) for start in starts]
+        tiles = [tile(i64(start), width, 1) for start in range(0, size - width + 1, width)]
         if size % width:
-            tiles.append(_tile(reduction, at, i64(size - width), width, 1))
+            tiles.append(tile(i64(size - width), width, 1))
         return sequence(tiles)
     if size is not None and size < block:
-        tiles = [_tile(reduction, at, i64(0), lanes, size // lanes)]
+        tiles = [tile(i64(0), lanes, size // lanes)]
         if size % lanes:
-            tiles.append(_tile(reduction, at, i64(size - lanes), lanes, 1))
+            tiles.append(tile(i64(size - lanes), lanes, 1))
         return sequence(tiles)
-    full = _tile(reduction, at, base, lanes, copies)
+    full = tile(base, lanes, copies)
     if size is not None and size % block == 0:
         return full
-    left = ceil_div(inner.extent - base, lanes)
     rest = serial(
-        left,
-        lambda j: _tile(
-            reduction, at, tirx.Min(base + j * i64(lanes), inner.extent - i64(lanes)), lanes, 1
-        ),
+        ceil_div(extent - base, lanes),
+        lambda j: tile(tirx.Min(base + j * i64(lanes), extent - i64(lanes)), lanes, 1),
         "j",
     )
     if size is None:
-        scalars = serial(inner.extent, lambda i: _tile(reduction, at, i, 1, 1))
-        rest = IfThenElse(inner.extent >= i64(lanes), rest, scalars)
-    return IfThenElse(base + i64(block) <= inner.extent, full, rest)
+        scalars = serial(extent, lambda i: tile(i, 1, 1))
+        rest = IfThenElse(extent >= i64(lanes), rest, scalars)
+    return IfThenElse(base + i64(block) <= extent, full, rest)
 
 
 def _tile(reduction: Reduction, at: list[Expr], base: Expr, width: int, copies: int) -> Stmt:

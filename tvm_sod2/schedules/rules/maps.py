@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.ir import Call, Expr
 from tvm.tirx import BufferStore, Stmt
 
+from tvm_sod2.passes.strided_loads import STEPS
 from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, collapse, collapse_shared, offsets, stride
 from tvm_sod2.schedules.rules.cost import EXPENSIVE, lanes_of, weight
@@ -164,9 +165,9 @@ def _strip(memory: Memory, nest: Nest) -> _Strip | None:
         return _Strip(_without_branches(nest), 1)
     if crossed_axis(memory, nest) is not None:
         return None
-    # Strided or data-dependent loads are taken lane by lane anyway: scalar code is as good.
+    # Data-dependent loads are taken lane by lane anyway: scalar code is as good.
     irregular = None in strides
-    useful = all(step in (0, 1) for step in strides) or 1 in strides[1:]
+    useful = all(step in (0, 1, *STEPS) for step in strides) or 1 in strides[1:]
     if irregular and weight_of_elements(nest) < EXPENSIVE:
         useful = False
     lanes = lanes_of(memory.traits, inner.var, nest.value) if useful else 1

@@ -24,15 +24,20 @@ _COPIES = 4  # independent accumulators, so that one does not wait for the last
 
 
 class Reduction:
-    """A reduction stage, flat and collapsed, with what its loops share."""
+    """A reduction stage, flat and collapsed, with what its loops share.
 
-    def __init__(self, memory: Memory, stage: Stage) -> None:
+    With `whole`, the variable of an output axis, it is what holds in `span` of that axis, where no
+    window is cut off along it; None if that is not known.
+    """
+
+    def __init__(self, memory: Memory, stage: Stage, whole: Var | None = None) -> None:
         assert stage.combiner is not None and stage.start is not None
         self.memory = memory
         self.combiner: Combiner = stage.combiner
         self.start: Expr = stage.start
-        nest, self.guard = narrow_windows(memory, flat_nest(memory, stage), stage.combiner)
-        if self.guard is None and not dependent_windows(nest):
+        windows = narrow_windows(memory, flat_nest(memory, stage), stage.combiner, whole)
+        nest, self.guard, self.span = windows
+        if self.guard is None and whole is None and not dependent_windows(nest):
             nest = collapse(memory, collapse(memory, nest, reduced=True))
         elif self.guard is None:
             nest = _without_ones(memory, nest)

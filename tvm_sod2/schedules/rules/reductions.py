@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tvm.tirx import Stmt, Var
 
+from tvm_sod2.passes.strided_loads import STEPS
 from tvm_sod2.schedules.rules.access import Memory, stride
 from tvm_sod2.schedules.rules.columns import emit_columns
 from tvm_sod2.schedules.rules.lane_rows import emit_rows, scalar_row, vector_row
@@ -22,6 +23,9 @@ def emit_reduction(memory: Memory, stage: Stage, parallel: bool) -> Stmt:
     reduction = Reduction(memory, stage)
     if _along_output(reduction):
         return emit_columns(reduction, parallel)
+    inside = _between_borders(reduction, memory, stage)
+    if inside is not None:
+        return emit_columns(inside, parallel, reduction)
     row = vector_row if _along_reduced(reduction) else scalar_row
     return emit_rows(reduction, parallel, row)
 
@@ -29,6 +33,15 @@ def emit_reduction(memory: Memory, stage: Stage, parallel: bool) -> Stmt:
 def runs_along_output(memory: Memory, stage: Stage) -> bool:
     """Whether the vectors of a reduction run along its last output axis."""
     return _along_output(Reduction(memory, stage))
+
+
+def _between_borders(reduction: Reduction, memory: Memory, stage: Stage) -> Reduction | None:
+    """The reduction where no window is cut off along the last axis, if it has vectors there."""
+    axes = reduction.nest.axes
+    if not axes or reduction.guard is not None:
+        return None
+    inside = Reduction(memory, stage, whole=axes[-1].var)
+    return inside if inside.span is not None and _along_output(inside) else None
 
 
 def _along_output(reduction: Reduction) -> bool:
@@ -57,6 +70,8 @@ def _along_reduced(reduction: Reduction) -> bool:
 
 
 def _regular(reduction: Reduction, var: Var) -> bool:
-    """Whether every access stays or steps to the next element as `var` does."""
+    """Whether every access stays, or steps to an element near by, as `var` does."""
     strides = reduction.strides(var)
-    return reduction.lanes(var) > 1 and 1 in strides and all(s in (0, 1) for s in strides)
+    steps = (1, *STEPS)
+    regular = all(s == 0 or s in steps for s in strides) and any(s in steps for s in strides)
+    return regular and reduction.lanes(var) > 1
