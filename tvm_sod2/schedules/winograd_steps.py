@@ -67,7 +67,10 @@ def tiles(form: Form, extent: Any) -> Any:
 def convolve_tiles(
     code: Code, group: Group, form: Form, panels: Panels, weights: Weights, depth: int
 ) -> None:
-    """The tasks: blocks of tiles or, where weights have to be made, panels of output channels."""
+    """The tasks: blocks of tiles or, where weights have to be made, panels of output channels.
+
+    Of a single panel all threads make the weights together, and then deal out the tiles.
+    """
     x, shape = group.inputs[0], panels.shape
     batch, out_h, out_w = list(group.output.shape)[:3]
     across = tiles(form, out_w)
@@ -99,14 +102,20 @@ def convolve_tiles(
         _multiply(task, depth)
         _transform_outputs(task, panels.n)
 
-    if form is weights.stored:
-        with code.tasks(every, "t", work) as t, code.bank():
-            block(t, weights.there, None)
+    if form is not weights.stored and panels.count > 1:
+        with code.parts(panels.count, "panel", work) as part:
+            begin, end = part
+            with code.loop(end - begin, "p") as p, code.loop(depth, "i") as i, code.bank():
+                weights.make(code, form, shape.lanes, code.slot(begin + p, "panel"), i)
+            with code.loop(every, "t") as t, code.bank():
+                block(t, weights.made_here, part)
         return
-    with code.parts(panels.count, "panel", work) as part:
-        weights.make(code, form, shape.lanes, *part)
-        with code.loop(every, "t") as t, code.bank():
-            block(t, weights.made_here, part)
+    if form is not weights.stored:
+        transforms = i64(depth * shape.columns * form.products * 4)
+        with code.tasks(i64(depth), "i", transforms) as i, code.bank():
+            weights.make(code, form, shape.lanes, i64(0), i)
+    with code.tasks(every, "t", work) as t, code.bank():
+        block(t, weights.there if form is weights.stored else weights.made_here, None)
 
 
 def _transform_inputs(task: _Task, x: Any, depth: int) -> None:

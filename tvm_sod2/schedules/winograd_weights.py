@@ -78,30 +78,28 @@ class Weights:
         """Transformed weights that the kernel has made."""
         return self.made[panel, point, i, at]
 
-    def make(self, code: Code, form: Form, lanes: int, begin: Any, end: Any) -> None:
-        """Transform filters, or what F(2x2, 3x3) has made of them, for the panels [begin, end)."""
-        given, _, depth, columns = (int(size) for size in self.packed.shape)
+    def make(self, code: Code, form: Form, lanes: int, panel: Any, i: Any) -> None:
+        """Transform filters, or what F(2x2, 3x3) has made of them, from one input channel."""
+        given, _, _, columns = (int(size) for size in self.packed.shape)
         side = TAPS if given == TAPS**2 else TWO.size
-        with code.loop(end - begin, "p") as p, code.loop(depth, "i") as i, code.bank():
-            panel = code.slot(begin + p, "panel")
-            with code.loop(columns // lanes, "v") as v:
-                at = ramp(v * i64(lanes), lanes)
-                name = named(code, lanes)
-                taps = [
-                    [name(self.packed[y * side + x, panel, i, at]) for x in range(side)]
-                    for y in range(side)
+        with code.loop(columns // lanes, "v") as v:
+            at = ramp(v * i64(lanes), lanes)
+            name = named(code, lanes)
+            taps = [
+                [name(self.packed[y * side + x, panel, i, at]) for x in range(side)]
+                for y in range(side)
+            ]
+            if side != TAPS:
+                lines = [taps_of(line, lanes, name) for line in taps]
+                columns_of = [
+                    taps_of([line[x] for line in lines], lanes, name) for x in range(TAPS)
                 ]
-                if side != TAPS:
-                    lines = [taps_of(line, lanes, name) for line in taps]
-                    columns_of = [
-                        taps_of([line[x] for line in lines], lanes, name) for x in range(TAPS)
-                    ]
-                    taps = [[column[y] for column in columns_of] for y in range(TAPS)]
-                lines = [form.filter(line, lanes, name) for line in taps]
-                for x in range(form.size):
-                    column = form.filter([line[x] for line in lines], lanes, name)
-                    for y, value in enumerate(column):
-                        code.store(self.made, value, panel, y * form.size + x, i, at)
+                taps = [[column[y] for column in columns_of] for y in range(TAPS)]
+            lines = [form.filter(line, lanes, name) for line in taps]
+            for x in range(form.size):
+                column = form.filter([line[x] for line in lines], lanes, name)
+                for y, value in enumerate(column):
+                    code.store(self.made, value, panel, y * form.size + x, i, at)
 
 
 def named(code: Code, lanes: int) -> Callable[[Any], Any]:
