@@ -15,6 +15,7 @@ from tvm_sod2.memory.arena import PlanArena
 from tvm_sod2.memory.part_moves import note_overwrites
 from tvm_sod2.memory.parts import ViewParts
 from tvm_sod2.memory.plan import Plan, plan
+from tvm_sod2.memory.share_views import share_views
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.empty_constants import empty_constants
@@ -50,7 +51,7 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
     return [
         *explicit_form(),
         # Memory, and before it the check of the inputs' dims.
-        *([ViewParts(), PlanArena()] if target.kind.name == "llvm" else []),
+        *([ViewParts(), PlanArena(), share_views] if target.kind.name == "llvm" else []),
         CheckInputs(),
         CheckRequirements(),
         empty_constants,
