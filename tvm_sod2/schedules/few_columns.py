@@ -1,12 +1,14 @@
 """Matrix products of few columns as dot products: vectors along the reduction, not along columns.
 
 The second operand is transposed to scratch, [batch, columns, K]. Each vector of a row then serves
-all columns of a tile of 4 x 4 sums, which are added up across their lanes in the end. The last
-vector of a row ends with it, and what it shares with the one before counts as zero.
+all columns of a tile of 4 x 4 sums, or 8 rows of a single column, which are added up across their
+lanes in the end. The last vector of a row ends with it, and what it shares with the one before
+counts as zero.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvm import tirx
@@ -18,7 +20,11 @@ from tvm_sod2.schedules.microkernel import IN_FLIGHT, across
 from tvm_sod2.schedules.panels import product
 from tvm_sod2.schedules.traits import Traits
 
-ROWS = COLUMNS = 4
+TILE = 4, (4, 1)
+"""Rows of a tile, and its columns: as many of the first as there are, the rest one by one."""
+
+COLUMN = 8, (1,)
+"""The same where there is one column: fewer rows would be too little work for a tile."""
 
 
 class FewColumns:
@@ -33,7 +39,8 @@ class FewColumns:
         rows = product([*self.batch_b, tirx.min(self.n, i64(self.lanes - 1))])
         self.turned = tirx.decl_buffer([rows * self.k], "float32", "turned")
 
-    def write(self) -> None:
+    def write(self, most: int, widths: Sequence[int]) -> None:
+        """The kernel in tiles of `most` rows and `widths` columns, the widest first."""
         code, k, n = self.code, self.k, self.n
         matrices = product(self.batch_b)
         with code.loop(matrices, "matrix") as matrix:
@@ -41,7 +48,7 @@ class FewColumns:
             with code.loop(n, "column") as column, code.loop(k, "i") as i:
                 value = self.b[(*at, i, column)]
                 code.store(self.turned, value, (matrix * n + column) * k + i)
-        blocks = EvenBlocks(code, self.m, ROWS)
+        blocks = EvenBlocks(code, self.m, most)
         vectors = code.slot(k // i64(self.lanes), "vectors")
         products = code.slot(product(self.batch), "products")
         parts = i64(4 * self.cores) // tirx.max(products, i64(1))
@@ -60,11 +67,11 @@ class FewColumns:
             with code.loop(end - begin, "block") as block:
                 first, rows = blocks.locate(begin + block)
                 done: Any = i64(0)
-                for columns in (COLUMNS, 1):
+                for columns in widths:
                     count = code.slot((n - done) // i64(columns), "count")
                     with code.loop(count, "panel") as panel:
                         start = code.slot(done + panel * i64(columns), "start")
-                        tile = _Tile(self, at, first, turned + start * k, columns, vectors)
+                        tile = _Tile(self, at, first, turned + start * k, (most, columns), vectors)
                         tile.write()
                         self._finish(tile, at, first, rows, start)
                     done = code.slot(done + count * i64(columns), "done")
@@ -88,26 +95,27 @@ class _Tile:
         at: list[Any],
         first: Any,
         column: Any,
-        columns: int,
+        shape: tuple[int, int],
         vectors: Any,
     ) -> None:
         self.few, self.code, self.lanes = few, few.code, few.lanes
-        self.column, self.columns, self.vectors = column, columns, vectors
+        self.column, self.vectors = column, vectors
+        most, self.columns = shape
         self.lead = broadcast_index(list(few.a.shape)[:-2], at)
         # Rows beyond the last are the last again.
         last = few.m - i64(1)
-        self.rows = [few.code.slot(tirx.min(first + i64(r), last), "row") for r in range(ROWS)]
-        self.sums = [self.code.buffer(ROWS * few.lanes, f"sums{c}") for c in range(columns)]
+        self.rows = [few.code.slot(tirx.min(first + i64(r), last), "row") for r in range(most)]
+        self.sums = [self.code.buffer(most * few.lanes, f"sums{c}") for c in range(self.columns)]
 
     def write(self) -> None:
         """Leave a vector for each row and column in `sums`."""
         code, lanes = self.code, self.lanes
         columns = range(self.columns)
         # Two sums for each where few would wait for each other.
-        chains = 2 if ROWS * self.columns < IN_FLIGHT else 1
+        chains = 2 if len(self.rows) * self.columns < IN_FLIGHT else 1
         totals = [
             [[code.register(lanes, "dot", r, c, n) for n in range(chains)] for c in columns]
-            for r in range(ROWS)
+            for r in range(len(self.rows))
         ]
         for total in (x for row in totals for column in row for x in column):
             code.store(total, splat(f32(0.0), lanes), ramp(0, lanes))

@@ -18,7 +18,7 @@ import tvm
 from tvm import tirx
 
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.few_columns import FewColumns
+from tvm_sod2.schedules.few_columns import COLUMN, TILE, FewColumns
 from tvm_sod2.schedules.kernel import (
     Code,
     EvenBlocks,
@@ -49,10 +49,12 @@ def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
     lanes = traits.lanes("float32")
     code = Code()
     few = FewColumns(code, group, traits)
+    long = k >= i64(2 * lanes)
     row = Shape(1, 8, lanes)
     wide = [Shape(ROWS, 2, lanes), Shape(ROWS, 1, lanes), Shape(2, 1, max(lanes // 2, 1))]
     cases: list[Case] = [
-        (tirx.And(n < i64(lanes), k >= i64(2 * lanes)), few.write, "dots"),
+        (tirx.And(n.equal(i64(1)), long), partial(few.write, *COLUMN), "dots 8x1"),
+        (tirx.And(n < i64(lanes), long), partial(few.write, *TILE), "dots"),
         *(
             (condition, partial(_emit_width, code, group, shape, traits), str(shape))
             for condition, shape in (
@@ -63,7 +65,7 @@ def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
         ),
     ]
     possible = list(_possible(cases))
-    scratch = any(name == "dots" for *_, name in possible)
+    scratch = any(name.startswith("dots") for *_, name in possible)
     if scratch:
         code.add(tirx.AllocBuffer(few.turned))
     code.branch([case[:2] for case in possible])
