@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..drawing import RejectedError
 from ..growth import Growth
+from ..values import Value
 from .row import FLOAT, INTEGER, Row, axes_of, axis_of, positive, vector
+
+_LONGEST_SUM = 1000
 
 
 def _reduction(name: str, dtypes: tuple[str, ...], weight: float = 0.6) -> Row:
@@ -20,13 +25,24 @@ def _reduction(name: str, dtypes: tuple[str, ...], weight: float = 0.6) -> Row:
         attributes = {} if g.flip(0.2) and keep else {"keepdims": keep}
         if g.flip(0.15):
             noop = g.integer(0, 1)
+            _summable(name, value, range(value.rank))
             g.op(name, value, **attributes, **({"noop_with_empty_axes": 1} if noop else {}))
             return
         axes = axes_of(g, value, 1)
+        _summable(name, value, axes)
         given = vector(g, axes) if keep and g.flip(0.3) else g.const(axes, "int64")
         g.op(name, value, given, **attributes)
 
     return Row(name, add, weight, 18)
+
+
+def _summable(name: str, value: Value, axes: Iterable[int]) -> None:
+    """Reject long sums of floats, which may cancel: their order decides more than the last digit."""
+    if name not in ("ReduceSum", "ReduceMean") or value.dtype not in FLOAT:
+        return
+    counts = np.prod([value.dims[axis] for axis in axes], axis=0)
+    if np.max(counts) > _LONGEST_SUM:
+        raise RejectedError
 
 
 def _arg(name: str) -> Row:
