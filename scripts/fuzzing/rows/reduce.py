@@ -37,7 +37,7 @@ def _reduction(name: str, dtypes: tuple[str, ...], weight: float = 0.6) -> Row:
 
 
 def _summable(name: str, value: Value, axes: Iterable[int]) -> None:
-    """Reject long sums of floats, which may cancel: their order decides more than the last digit."""
+    """Reject long sums of floats: where they cancel, the order decides more than a last digit."""
     if name not in ("ReduceSum", "ReduceMean") or value.dtype not in FLOAT:
         return
     counts = np.prod([value.dims[axis] for axis in axes], axis=0)
