@@ -29,6 +29,10 @@ from tvm_sod2.models import cache_folder
 
 TOLERANCE = 1e-3
 
+FOUND = 1e-2
+"""A detector's map has less than that where it finds nothing; all of it is rounding then, by which
+ONNX Runtime with and without its optimiser differ, too."""
+
 
 @dataclass
 class Result:
@@ -71,12 +75,14 @@ def _check(path: Path, rng: np.random.Generator, count: int, result: Result) -> 
     report = tvm_sod2.analyze(mod).to_json()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
-    for _ in range(count):
+    while result.shapes < count:
         sizes = draw_sizes(report["inputs"], SIZES.get(path.stem, {}), rng)
         feed = draw_inputs(report, sizes, rng)
         if path.stem in DETECTORS:
             feed = {name: page(array.shape, rng) for name, array in feed.items()}
         expected = session.run(None, feed)
+        if path.stem in DETECTORS and expected[0].max() < FOUND:
+            continue
         found = run(*(tvm.runtime.tensor(feed[name]) for name in names if name in feed))
         outputs = [found] if len(expected) == 1 else list(found)
         for mine, theirs in zip(outputs, expected, strict=True):
