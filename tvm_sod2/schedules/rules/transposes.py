@@ -16,7 +16,6 @@ from tvm import tirx
 from tvm.ir import Expr, TensorLoad
 from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Stmt, Var
 
-from tvm_sod2.schedules.grain import MOVED
 from tvm_sod2.schedules.rules.access import Memory, Nest, stride
 from tvm_sod2.schedules.rules.cost import weight
 from tvm_sod2.schedules.rules.interleaves import emit_interleaved
@@ -136,7 +135,9 @@ def _tiles(
 
     if not parallel:
         return serial(product(extents), body, "task")
-    work = product([a.extent for a in nest.axes] + [i64(MOVED + weight(nest.value))])
+    # Rows of one core become columns that all cores read: a fork takes longer than it saves until
+    # there is much to move.
+    work = product([a.extent for a in nest.axes] + [i64(1 + weight(nest.value))])
     return fork(memory.traits, product(extents), work, body)
 
 
