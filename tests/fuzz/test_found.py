@@ -9,7 +9,9 @@ import onnx
 import onnxruntime
 import pytest
 import tvm
-from found import FOUND, Found
+from found import Found
+from found_dims import DIMS
+from found_values import VALUES
 from tvm import relax
 
 import tvm_sod2
@@ -38,7 +40,7 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     )
 
 
-@pytest.mark.parametrize("found", FOUND, ids=lambda found: found.name)
+@pytest.mark.parametrize("found", [*DIMS, *VALUES], ids=lambda found: found.name)
 def test_agrees_with_onnx_runtime(found: Found) -> None:
     model = found.model()
     executable = tvm_sod2.build(tvm_sod2.from_onnx(model))

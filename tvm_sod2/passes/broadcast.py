@@ -24,14 +24,13 @@ from tvm import relax, tirx
 from tvm.relax import Expr
 
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.op_classes import Arithmetic, Mapping, row
+from tvm_sod2.op_classes import Mapping, row
 from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims, parts_of
-from tvm_sod2.passes.bounds import input_symbols
+from tvm_sod2.passes.entry import EntryMutator
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
-from tvm_sod2.passes.names import Names
 from tvm_sod2.passes.requirements import require
 
 
@@ -42,21 +41,11 @@ def decide_broadcasts(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm
 
 
 @relax.expr_functor.mutator
-class _Rewriter(relax.PyExprMutator):
+class _Rewriter(EntryMutator):
     def __init__(self, func: relax.Function) -> None:
-        super().__init__()
-        self.arithmetic = Arithmetic()
-        self.entry = set(input_symbols(func))
+        super().__init__(func)
         self.defined = set(self.entry)
         self.results = _results(func)
-        self.names = Names(func)
-        self.arms = 0
-
-    def visit_if_(self, branch: relax.If) -> Expr:
-        self.arms += 1
-        branch = super().visit_if_(branch)
-        self.arms -= 1
-        return branch
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
         self.defined |= set(relax.analysis.definable_tir_vars_in_type(binding.ty))

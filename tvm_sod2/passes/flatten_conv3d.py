@@ -22,6 +22,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.passes.images import ImageMutator
 
 _CHANNELS_LAST, _CHANNELS_FIRST = [0, 2, 3, 4, 1], [0, 4, 1, 2, 3]
 
@@ -38,33 +39,20 @@ def flatten_conv3d(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
 
 
 @relax.expr_functor.mutator
-class _Flattener(relax.PyExprMutator):
+class _Flattener(ImageMutator):
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
-        self.images: dict[tvm.ir.Var, tvm.ir.Var] = {}  # of the variables before the rewrite
+        self.images = {}
 
-    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
-        seen = dict(self.images)
-        result = super().visit_dataflow_block_(block)
-        self.images = seen  # Nobody outside sees the block's own variables.
-        return result
+    def type_of_image(self, var: tvm.ir.Var) -> relax.TensorType:
+        return relax.TensorType(_flat(_dims(var)), var.ty.dtype)
 
-    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
-        image = self._image(binding.value)
-        if image is None:
-            super().visit_var_binding_(binding)
-            return
-        var = binding.var
-        # Inference may find another form for a dim than the one that RDP wrote.
-        relax.expr._update_type(image, relax.TensorType(_flat(_dims(var)), var.ty.dtype))
-        self.images[var] = self.builder_.emit(image, var.name)
+    def back(self, image: tvm.ir.Var, var: tvm.ir.Var) -> Expr:
         n, c, *space = _dims(var)
-        volume = R.reshape(self.images[var], relax.ShapeExpr([n, *space, c]))
-        back = R.permute_dims(self.builder_.emit(volume), _CHANNELS_FIRST)
-        super().visit_var_binding_(relax.VarBinding(var, back))
+        volume = R.reshape(image, relax.ShapeExpr([n, *space, c]))
+        return R.permute_dims(self.builder_.emit(volume), _CHANNELS_FIRST)
 
-    def _image(self, value: Expr) -> relax.Call | None:
-        """The call that computes the planes of `value`, or None where it has none."""
+    def image(self, value: Expr) -> relax.Call | None:
         if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
             return None
         if not _is_tensor(value) or value.ty.ndim != 5:

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import tvm
 from tvm import relax
-from tvm.relax import Expr
 
 from tvm_sod2.memory.text import to_python
-from tvm_sod2.op_classes import Arithmetic, fact_of_type
+from tvm_sod2.op_classes import fact_of_type
 from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.shapes.join import reshape_agreements
-from tvm_sod2.passes.bounds import input_symbols
+from tvm_sod2.passes.entry import EntryMutator
 from tvm_sod2.passes.mutate import map_functions
-from tvm_sod2.passes.names import Names
 from tvm_sod2.passes.requirements import require
 
 
@@ -30,20 +28,7 @@ def check_reshapes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IR
 
 
 @relax.expr_functor.mutator
-class _Writer(relax.PyExprMutator):
-    def __init__(self, func: relax.Function) -> None:
-        super().__init__()
-        self.arithmetic = Arithmetic()
-        self.entry = set(input_symbols(func))
-        self.names = Names(func)
-        self.arms = 0
-
-    def visit_if_(self, branch: relax.If) -> Expr:
-        self.arms += 1
-        branch = super().visit_if_(branch)
-        self.arms -= 1
-        return branch
-
+class _Writer(EntryMutator):
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         call = binding.value
         if isinstance(call, relax.Call) and call.op == _RESHAPE:

@@ -18,6 +18,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.passes.images import ImageMutator
 from tvm_sod2.passes.mutate import map_functions
 
 # What a convolution becomes, the layout of its kernel, and parameters of its own.
@@ -37,32 +38,18 @@ def widen_conv1d(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRMo
 
 
 @relax.expr_functor.mutator
-class _Widener(relax.PyExprMutator):
+class _Widener(ImageMutator):
     def __init__(self) -> None:
         super().__init__()
-        self.images: dict[tvm.ir.Var, tvm.ir.Var] = {}  # of the variables before the rewrite
+        self.images = {}
 
-    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
-        seen = dict(self.images)
-        result = super().visit_dataflow_block_(block)
-        self.images = seen  # Nobody outside sees the block's own variables.
-        return result
+    def type_of_image(self, var: tvm.ir.Var) -> relax.TensorType:
+        return relax.TensorType(_widened(var.ty), var.ty.dtype)
 
-    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
-        image = self._image(binding.value)
-        if image is None:
-            super().visit_var_binding_(binding)
-            return
-        # Inference may find another form for a dim than the one that RDP wrote.
-        relax.expr._update_type(
-            image, relax.TensorType(_widened(binding.var.ty), binding.var.ty.dtype)
-        )
-        self.images[binding.var] = self.builder_.emit(image, binding.var.name)
-        rows = R.reshape(self.images[binding.var], binding.var.ty.shape)
-        super().visit_var_binding_(relax.VarBinding(binding.var, rows))
+    def back(self, image: tvm.ir.Var, var: tvm.ir.Var) -> Expr:
+        return R.reshape(image, var.ty.shape)
 
-    def _image(self, value: Expr) -> relax.Call | None:
-        """The call that computes the image of `value`, or None where it has none."""
+    def image(self, value: Expr) -> relax.Call | None:
         if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
             return None
         if not _is_rows(value) or value.ty.shape is None:
