@@ -26,6 +26,7 @@ FAMILIES: Mapping[str, list[tuple[str, tuple[int, ...], tuple[int, ...], Mapping
     "dilated": [
         ("Conv", (1, 64, 28, 28), (64, 64, 3, 3), {"dilations": [2, 2], "pads": [2] * 4}),
         ("Conv", (1, 64, 33, 33), (64, 64, 3, 3), {"dilations": [6, 6], "pads": [6] * 4}),
+        ("Conv", (1, 256, 33, 33), (256, 256, 3, 3), {"dilations": [12, 12], "pads": [12] * 4}),
     ],
     "grouped": [
         ("Conv", (1, 64, 28, 28), (64, 2, 3, 3), {"pads": [1] * 4, "group": 32}),

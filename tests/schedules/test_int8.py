@@ -78,6 +78,7 @@ CONVOLUTIONS = {
     "words": (3, 20, 40, 1, 1, 1, 1),
     "first_layer": (3, 3, 24, 2, 1, 1, 1),
     "dilated": (3, 8, 24, 1, 2, 2, 1),
+    "dilated_strided": (3, 6, 20, 2, 5, 5, 1),
     "wide_window": (5, 5, 16, 1, 2, 1, 1),
     "grouped": (3, 20, 24, 1, 1, 1, 2),
     "depthwise": (3, 40, 40, 1, 1, 1, 40),

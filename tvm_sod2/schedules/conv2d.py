@@ -55,7 +55,8 @@ def tasks(code: Code, group: Group, conv: Convolution, panels: Panels, work: Any
         group_at, panel = code.slot(part // count, "group"), code.slot(part % count, "panel")
         channel = code.slot(group_at * i64(conv.sizes["I"]), "channel")
         n, oh = code.slot(line // lines, "n"), code.slot(line % lines, "oh")
-        with strips(code, conv, n, oh, panels.shape.rows) as strip:
+        shared = conv.horizontal.dilation > 1
+        with strips(code, conv, n, oh, panels.shape.rows, shared) as strip:
             start = group_at * i64(panels.n) + panel * i64(panels.shape.columns)
             output = Output(group, panels, panel, strip.pixels, strip.at, start)
             yield Task(part, channel, strip, output)
@@ -137,8 +138,8 @@ def sum_taps(
                 run(registers, kw, inputs)
         return registers
 
-    def border(vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
-        registers = Registers(code, 1, vectors)
+    def border(rows: int, vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
+        registers = Registers(code, rows, vectors)
         if joined:
             run(registers, kw_first, kw_count * i64(inputs))
         else:

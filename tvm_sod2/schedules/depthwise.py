@@ -86,8 +86,8 @@ def write_depthwise(
                             tap(registers, strip, channel, kh, i64(kw))
                 return registers
 
-            def border(vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
-                registers = begin(strip, channel, 1, vectors, kw_first, kw_count)
+            def border(rows: int, vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
+                registers = begin(strip, channel, rows, vectors, kw_first, kw_count)
                 with strip.each_kernel_row() as kh, code.loop(kw_count, "kw") as kw:
                     tap(registers, strip, channel, kh, kw_first + kw)
                 return registers

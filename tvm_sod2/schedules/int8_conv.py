@@ -150,8 +150,8 @@ def emit_int8_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
                     tap(registers, kw)
             return registers
 
-        def border(vectors: Widths, kw_first: Any, kw_count: Any) -> DotRegisters:
-            registers = begin(1, vectors, kw_first, kw_count)
+        def border(rows: int, vectors: Widths, kw_first: Any, kw_count: Any) -> DotRegisters:
+            registers = begin(rows, vectors, kw_first, kw_count)
             with code.loop(kw_count, "kw") as kw:
                 tap(registers, kw_first + kw)
             return registers

@@ -1,8 +1,9 @@
 """Where the tiles of a direct convolution lie: strips of neighbouring pixels in an output row.
 
 Kernel rows outside the image are skipped by clipping the range of the kernel-row loop; pixels whose
-window crosses the left or right border are computed one by one over the taps that lie inside. What
-is skipped is exactly what zero padding would add.
+window crosses the left or right border are computed one by one over the taps that lie inside, or in
+strips that share them: a dilated window's taps leave the image several pixels apart. What is
+skipped is exactly what zero padding would add.
 """
 
 from __future__ import annotations
@@ -10,30 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from tvm import tirx
 
-from tvm_sod2.schedules.convolution import Convolution
+from tvm_sod2.schedules.convolution import Convolution, Window
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, i64
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Versions
 from tvm_sod2.schedules.panels import Widths, by_rows
 
-# Sums of some interior pixels; of one border pixel from a tap on over a number of taps.
+# Sums of some interior pixels; of pixels at the border from a tap on over a number of taps.
 Interior = Callable[[int, Widths], Registers]
-Border = Callable[[Widths, Any, Any], Registers]
+Border = Callable[[int, Widths, Any, Any], Registers]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Output pixels side by side, either all interior or one at the border.
+    """Output pixels side by side: all interior, or one at the border, or all with the same taps.
 
     Attributes:
         n, line: image and output row.
         first, pixels: the first output pixel, and how many there are, at most `most`.
-        inside: whether they are interior.
+        inside: whether they are interior; None where they only have the same taps.
         top, left: input position of the first pixel's tap 0; may be negative.
         kernel_rows: the first kernel row inside the image, and how many follow.
     """
@@ -69,34 +69,78 @@ class Strip:
         return (self.n, *self.conv.place(self.line, self.first + r))
 
     def versions(self, interior: Interior, border: Border) -> Versions:
-        """All versions of the strip: by its number of pixels, and one for a border pixel."""
+        """All versions of the strip: by its number of pixels, and one for a border pixel.
+
+        Where strips share their taps, all are of the border.
+        """
         code = self.code
 
         def write(vectors: Widths, done: Callable[[Registers], None]) -> None:
-            def fill(count: int) -> None:
-                done(interior(count, vectors))
+            def taps() -> tuple[Any, Any]:
+                return self.conv.horizontal.taps(code, self.left, "kw")
 
-            def fill_border() -> None:
-                taps = self.conv.horizontal.taps(code, self.left, "kw")
-                done(border(vectors, *taps))
+            if self.inside is None:
+                same = taps()
+                by_rows(code, self.pixels, self.most, lambda n: done(border(n, vectors, *same)))
+                return
 
-            inner = partial(by_rows, code, self.pixels, self.most, fill)
-            code.branch([(self.inside, inner), (None, fill_border)])
+            def inner() -> None:
+                by_rows(code, self.pixels, self.most, lambda n: done(interior(n, vectors)))
+
+            code.branch([(self.inside, inner), (None, lambda: done(border(1, vectors, *taps())))])
 
         return write
 
 
 @contextmanager
-def strips(code: Code, conv: Convolution, n: Any, line: Any, most: int) -> Iterator[Strip]:
-    """A loop over the strips of an output row, from left to right, of at most `most` pixels."""
+def strips(
+    code: Code, conv: Convolution, n: Any, line: Any, most: int, shared: bool = False
+) -> Iterator[Strip]:
+    """A loop over the strips of an output row, from left to right, of at most `most` pixels.
+
+    shared: cut the row where its pixels' taps change, not into interior and single border pixels.
+    """
     down, across = conv.windows
     top = code.slot(down.start(line), "top")
     kernel_rows = down.taps(code, top, "kh")
+    if shared:
+        with _spans(code, across) as (begin, end):
+            spans = EvenBlocks(code, end - begin, most)
+            with code.loop(spans.count, "block") as block:
+                start, pixels = spans.locate(block)
+                first = code.slot(begin + start, "pixel")
+                left = code.slot(across.start(first), "left")
+                yield Strip(code, conv, n, line, first, pixels, None, most, top, left, kernel_rows)
+        return
     blocks = _Blocks(code, *across.interior(code, "ow"), across.out, most)
     with code.loop(blocks.count, "block") as block:
         first, pixels, inside = blocks.locate(block)
         left = code.slot(across.start(first), "left")
         yield Strip(code, conv, n, line, first, pixels, inside, most, top, left, kernel_rows)
+
+
+@contextmanager
+def _spans(code: Code, across: Window) -> Iterator[tuple[Any, Any]]:
+    """A loop over parts of an output row whose pixels have the same taps: first pixel and end.
+
+    A part ends where the tap before its first one enters the image, or its last one leaves.
+    """
+    size, out = int(across.size), i64(across.out)
+    step, stride, before = i64(across.dilation), i64(across.stride), i64(across.before)
+    at = code.buffer(1, "at", "int64")
+    code.store(at, i64(0), 0)
+    with code.loop(2 * size + 1, "span"):
+        begin = code.slot(at[i64(0)], "begin")
+        first, count = across.taps(code, across.start(begin), "span")
+        enters = before - (first - i64(1)) * step
+        leaves = across.extent + before - (first + count - i64(1)) * step
+        end: Any = out
+        for some, place in ((first, enters), (count, leaves)):
+            pixel = (tirx.max(place, i64(0)) + stride - i64(1)) // stride
+            end = tirx.min(end, tirx.Select(some > i64(0), pixel, out))
+        end = code.slot(end, "end")
+        code.store(at, end, 0)
+        yield begin, end
 
 
 class _Blocks:
