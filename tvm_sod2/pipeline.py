@@ -41,6 +41,7 @@ from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.quantised_products import quantised_products
 from tvm_sod2.passes.reshape_counts import check_reshapes
 from tvm_sod2.passes.select_dims import select_dims
+from tvm_sod2.passes.separate_pools import separate_pools
 from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.sink_merges import sink_merges
@@ -116,7 +117,14 @@ def _cpu_kernels(target: Target) -> list[Phase]:
     return [
         Phase(
             "layout",
-            [flatten_conv3d, widen_conv1d, *layout_passes(), cancel_permutes, merge_concats],
+            [
+                flatten_conv3d,
+                widen_conv1d,
+                *layout_passes(),
+                cancel_permutes,
+                merge_concats,
+                separate_pools,
+            ],
         ),
         Phase(
             "fuse",
