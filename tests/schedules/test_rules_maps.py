@@ -288,6 +288,14 @@ def test_vectors_are_as_wide_as_the_machine() -> None:
     assert "erff" not in code
 
 
+def test_long_chains_of_arithmetic_come_in_pairs_of_vectors() -> None:
+    lanes = TRAITS.lanes("float32")
+    for graph, copies in ((op.tanh, 2), (op.abs, 1)):
+        code = schedule(fused([tensor(n)], chain(graph))).script()
+        assert (f"T.vectorized(T.int64({2 * lanes}))" in code) == (copies == 2)
+        assert f"T.vectorized(T.int64({lanes}))" in code
+
+
 def test_small_known_sizes_are_not_forked() -> None:
     small = schedule(fused([tensor(4, 8)], FLAT["hardswish"][0])).script()
     assert "T.parallel" not in small

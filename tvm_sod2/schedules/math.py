@@ -11,9 +11,10 @@ Sources: S. Moshier's Cephes library (log) and N. Juffa's two-piece minimax erf;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf, nan
 
+import numpy as np
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Expr, Op
@@ -28,39 +29,41 @@ __all__ = ["MAX_ULP", "erf", "exp", "log", "power", "sigmoid", "tanh", "vectoris
 MAX_ULP: dict[str, float] = {"exp": 2.0, "log": 1.5, "erf": 1.5, "tanh": 2.5, "sigmoid": 4.0}
 
 _LARGEST_EXPANDED_POWER = 8
+_LOG2_E = 1.4426950408889634
+_LN_2_HIGH, _LN_2_LOW = 0.693359375, -2.12194440e-4  # products with m up to 2**8 are exact
+_ROUND = 12582912.0
+"""1.5 * 2**23: adding it leaves the nearest integer in the low bits of the mantissa."""
+# (e**r - 1 - r) / r**2 on [-ln 2 / 2, ln 2 / 2], fitted here: e**r - 1 is 1.4e-8 relative off.
+_EXP = (
+    1.3882509665563703e-3,
+    8.366580121219158e-3,
+    4.1667200624942780e-2,
+    1.6666543483734131e-1,
+    4.9999997019767761e-1,
+)
 _LARGEST = 3.4028234663852886e38
 
 
 def exp(x: Expr) -> Expr:
     """``e**x`` for a float32 expression, at most 2 ulp off, gradual underflow included.
 
-    x = 2 m ln 2 + r with |r| <= ln 2, a degree-7 polynomial in r, then two factors of 2**m: one of
-    2**(2 m) would leave the exponent's range at both ends. The polynomial is a least-squares fit of
-    (e**r - 1 - r) / r**2, relative to e**r, with an error of 3e-8.
+    x = m ln 2 + r with |r| <= ln 2 / 2, then two factors of about 2**(m / 2): one of 2**m would
+    leave the exponent's range at both ends.
     """
     lets = _Lets()
     x = lets(x)
-    x = lets(_at_least(-105.0, _at_most(89.5, x)))
-    # Adding 1.5 * 2**23 rounds to an integer held in the low mantissa bits; 127 more are the
-    # exponent's bias, so that a shift makes these bits 2**m.
-    magic = 12582912.0 + 127.0
-    shifted = lets(x * _f(0.72134752044448170) + _f(magic))
-    m = lets(shifted - _f(magic))
-    r = lets((x - m * _f(1.38671875)) - m * _f(-4.24388880e-4))
-    p = _horner(
-        r,
-        [
-            1.9611345487646759e-4,
-            1.4104677829891443e-3,
-            8.336109109222889e-3,
-            4.166125878691673e-2,
-            1.6666613519191742e-1,
-            5.0000035762786865e-1,
-        ],
-    )
-    p = (p * (r * r) + r) + _f(1.0)
-    factor = lets(_float(_bits(shifted) << _i(23)))
-    return lets.close((p * factor) * factor)
+    x = lets(_at_least(-105.0, x))
+    # The biases of both factors' exponents: half of the low bits, rounded down and up.
+    magic = _ROUND + 254.0
+    shifted = _bits(x * _f(_LOG2_E) + _f(magic))
+    # At most 2**130, by integers: they have more ports than bounds of floats. What is above leaves
+    # an r that grows without limit, as does its polynomial.
+    shifted = lets(tirx.Min(shifted, _i(_bits_of(magic + 130.0))))
+    m = lets(_float(shifted) - _f(magic))
+    r = lets((x - m * _f(_LN_2_HIGH)) - m * _f(_LN_2_LOW))
+    half = lets(shifted >> _i(1))
+    p = _horner(r, [*_EXP, 1.0, 1.0])
+    return lets.close((p * _float(half << _i(23))) * _float((shifted - half) << _i(23)))
 
 
 def log(x: Expr) -> Expr:
@@ -142,18 +145,24 @@ def sigmoid(x: Expr) -> Expr:
     """``1 / (1 + e**-x)`` for a float32 expression, at most 4 ulp off, also where denormal."""
     lets = _Lets()
     x = lets(x)
-    e = lets(exp(_float(_bits(x) | _i(-0x80000000))))  # e**-|x| never overflows
+    # e**-|x| is exp with one factor: the polynomial is smaller by 2**30, the factor larger.
+    t = lets(_at_least(-105.0, _float(_bits(x) | _i(-0x80000000))))
+    magic = _ROUND + 127.0 + 30.0
+    shifted = lets(t * _f(_LOG2_E) + _f(magic))
+    m = lets(shifted - _f(magic))
+    r = lets((t - m * _f(_LN_2_HIGH)) - m * _f(_LN_2_LOW))
+    p = _horner(r, [factor * 2.0**-30 for factor in (*_EXP, 1.0, 1.0)])
+    e = lets(p * _float(_bits(shifted) << _i(23)))
     return lets.close(tirx.Select(x < _f(0.0), e, _f(1.0)) / (_f(1.0) + e))
 
 
 def _exp_parts(lets: _Lets, x: Expr) -> tuple[Expr, Expr]:
     """e**r - 1 and 2**m with x = m ln 2 + r, |r| <= ln 2 / 2, for x whose e**x is no denormal."""
-    magic = 12582912.0 + 127.0  # as in exp
-    shifted = lets(x * _f(1.4426950408889634) + _f(magic))
+    magic = _ROUND + 127.0
+    shifted = lets(x * _f(_LOG2_E) + _f(magic))
     m = lets(shifted - _f(magic))
-    r = lets((x - m * _f(0.693359375)) - m * _f(-2.12194440e-4))
-    p = _horner(r, [1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2])
-    return p * (r * r) + r, lets(_float(_bits(shifted) << _i(23)))
+    r = lets((x - m * _f(_LN_2_HIGH)) - m * _f(_LN_2_LOW))
+    return _horner(r, _EXP) * (r * r) + r, lets(_float(_bits(shifted) << _i(23)))
 
 
 def power(x: Expr, exponent: float) -> Expr | None:
@@ -281,6 +290,10 @@ def _i(value: int) -> IntImm:
     return IntImm("int32", value)
 
 
+def _bits_of(value: float) -> int:
+    return int(np.float32(value).view(np.int32))
+
+
 def _bits(x: Expr) -> Expr:
     return tirx.reinterpret("int32", x)
 
@@ -302,7 +315,7 @@ def _at_least(bound: float, x: Expr) -> Expr:
     return tirx.Max(_f(bound), x)
 
 
-def _horner(x: Expr, coefficients: list[float]) -> Expr:
+def _horner(x: Expr, coefficients: Sequence[float]) -> Expr:
     result: Expr = _f(coefficients[0])
     for coefficient in coefficients[1:]:
         result = result * x + _f(coefficient)

@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, For, ForKind, IntImm, Stmt, Var
+from tvm.tirx import (
+    AllocBuffer,
+    BufferLoad,
+    BufferStore,
+    For,
+    ForKind,
+    IfThenElse,
+    IntImm,
+    Stmt,
+    Var,
+)
 
 from tvm_sod2.schedules import grain
 from tvm_sod2.schedules.rules.program import Axis
@@ -113,8 +123,8 @@ def vector(width: int, body: Callable[[Expr], Stmt]) -> Stmt:
     return For(lane, i64(0), i64(width), ForKind.VECTORIZED, body(lane))
 
 
-def cover(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
-    """Every element of [0, extent) by vectors of `lanes`.
+def cover(extent: Expr, lanes: int, body: Body, overlap: bool, copies: int = 1) -> Stmt:
+    """Every element of [0, extent) by vectors of `lanes`, `copies` of them in one step.
 
     With `overlap` the last vector ends at the extent and repeats some elements, which is right
     wherever a statement does not read what it writes. Otherwise, and below one vector, the rest is
@@ -122,15 +132,19 @@ def cover(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
     """
     size = static(extent)
     if size is None:
-        return _cover_symbolic(extent, lanes, body, overlap)
+        return _cover_symbolic(extent, lanes, body, overlap, copies)
     statements: list[Stmt] = []
-    whole = size // lanes
-    if whole == 1:
-        statements.append(body(i64(0), lanes))
-    elif whole:
-        statements.append(serial(i64(whole), lambda j: body(j * i64(lanes), lanes), "j"))
-    at = whole * lanes
-    if at < size and whole and overlap:
+    at = 0
+    for width in (lanes * copies, lanes):
+        whole, start = (size - at) // width, i64(at)
+        if whole == 1:
+            statements.append(body(start, width))
+        elif whole:
+            statements.append(_steps(i64(whole), start, width, body))
+        at += whole * width
+        if copies == 1:
+            break
+    if at < size and size > lanes and overlap:
         statements.append(_again(body(i64(size - lanes), lanes)))
         at = size
     width = lanes
@@ -142,15 +156,38 @@ def cover(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
     return sequence(statements)
 
 
-def _cover_symbolic(extent: Expr, lanes: int, body: Body, overlap: bool) -> Stmt:
-    whole = tirx.FloorDiv(extent, i64(lanes))
-    rest = tirx.FloorMod(extent, i64(lanes))
-    main = serial(whole, lambda j: body(j * i64(lanes), lanes), "j")
+def _steps(count: Expr, start: Expr, width: int, body: Body) -> Stmt:
+    """`count` vectors side by side from `start` on."""
+    first = static(start) == 0
+    return serial(
+        count, lambda j: body(j * i64(width) if first else start + j * i64(width), width), "j"
+    )
+
+
+def _cover_symbolic(extent: Expr, lanes: int, body: Body, overlap: bool, copies: int) -> Stmt:
+    step = lanes * copies
+    whole = tirx.FloorDiv(extent, i64(step))
+    main = _steps(whole, i64(0), step, body)
     if not overlap:
-        start = whole * i64(lanes)
-        return sequence([main, serial(rest, lambda i: body(start + i, 1))])
-    last = tirx.IfThenElse(rest > i64(0), _again(body(extent - i64(lanes), lanes)), None)
-    return tirx.IfThenElse(
+        singles = tirx.FloorDiv(tirx.FloorMod(extent, i64(step)), i64(lanes))
+        vectors = [] if copies == 1 else [_steps(singles, whole * i64(step), lanes, body)]
+        rest = tirx.FloorMod(extent, i64(lanes))
+        return sequence([main, *vectors, serial(rest, lambda i: body(extent - rest + i, 1))])
+    if copies == 1:
+        last = IfThenElse(
+            tirx.FloorMod(extent, i64(lanes)) > i64(0),
+            _again(body(extent - i64(lanes), lanes)),
+            None,
+        )
+    else:
+        left = ceil_div(tirx.FloorMod(extent, i64(step)), lanes)
+        final = extent - i64(lanes)
+        last = serial(
+            left,
+            lambda j: _again(body(tirx.Min(whole * i64(step) + j * i64(lanes), final), lanes)),
+            "j",
+        )
+    return IfThenElse(
         extent >= i64(lanes),
         sequence([main, last]),
         serial(extent, lambda i: body(i, 1)),

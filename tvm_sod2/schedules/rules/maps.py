@@ -134,7 +134,12 @@ class _Strip:
         def element(base: Expr, width: int) -> Stmt:
             return self.element(at, base if static(start) == 0 else start + base, width)
 
-        return cover(count, self.lanes, element, not self.nest.in_place)
+        return cover(count, self.lanes, element, not self.nest.in_place, self._copies)
+
+    @property
+    def _copies(self) -> int:
+        """Vectors of one step: a long chain of arithmetic leaves a processor room for another."""
+        return 2 if self.lanes > 1 and weight(self.nest.value) >= EXPENSIVE else 1
 
 
 def _side_by_side(nests: list[Nest]) -> list[list[Nest]]:
