@@ -43,6 +43,7 @@ from tvm_sod2.passes.reshape_counts import check_reshapes
 from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.separate_pools import separate_pools
 from tvm_sod2.passes.sequential import lower_sequential
+from tvm_sod2.passes.shape_values import lower_shape_values
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.sink_merges import sink_merges
 from tvm_sod2.passes.thin_products import thin_products
@@ -90,6 +91,7 @@ def phases(target: Target) -> list[Phase]:
         Phase(
             "rewrite",
             [
+                lower_shape_values,
                 relax.transform.DecomposeOpsForInference(),
                 fold_stretches,
                 decide_broadcasts,

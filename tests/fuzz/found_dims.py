@@ -239,7 +239,7 @@ DIMS = [
     Found(
         "defined_operator_in_an_arm",
         "an operator defined by others was unknown in an arm: types were looked up outside only",
-        """(bool c, float[n,m] x) => (float[a,b] y) <int64[1] three = {3}> {
+        """(bool c, float[n,m] x) => (float[a,b] y) <int64[1] three = {3}, int64[1] end = {4}> {
             y = If(c) <
                 then_branch = then () => (float[n,m] t) { t = Identity(x) },
                 else_branch = other () => (float[e,f] o) {
@@ -267,5 +267,19 @@ DIMS = [
             y, i = Unique(x)  z = NonZero(u)  w = NonZero(v)
         }""",
         [{"n": 3}, {"n": 1}],
+    ),
+    Found(
+        "shape_from_data_and_a_dim_as_data",
+        "FuseTIR renamed the symbols of a shape from data, and not in the cast that states them",
+        """(int64[2] sizes, float[8,p,4,1] x) => (float[a,b,c,d] y, float[e] z)
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] three = {3}, int64[1] end = {4}> {
+            l, r = Split<axis = 3>(x, sizes)
+            s = Shape(r)  p = Gather(s, one)  four = Gather(s, two)
+            last = Slice(s, three, end, zero)
+            t = Concat<axis = 0>(zero, p, four, last)
+            v = Reshape(r, t)  y = Exp(v)  z = Cast<to = 1>(p)
+        }""",
+        [{"p": 4}, {"p": 2}, {"p": 3}],
+        {"sizes": [[0, 1], [0, 1], [1, 0]]},
     ),
 ]

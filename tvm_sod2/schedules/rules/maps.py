@@ -66,9 +66,10 @@ def emit_map(memory: Memory, stage: Stage, parallel: bool) -> Stmt:
     statements: list[Stmt] = []
     for group in _side_by_side(split_regions(memory, flat_nest(memory, stage))):
         shared = collapse_shared(memory, group) if len(group) > 1 else []
-        strips = [_strip(memory, nest) for nest in shared if nest.axes]
-        if len(strips) > 1 and all(strip is not None for strip in strips):
-            found = [strip for strip in strips if strip is not None]
+        strips = [_strip(memory, nest) for nest in shared]
+        found = [strip for strip in strips if strip is not None]
+        # Outer axes of one step are gone: without an outer loop there is nothing to share.
+        if len(found) > 1 and len(found) == len(strips) and found[0].outer:
             statements.append(_loops(memory, found, parallel))
         else:
             statements += [_emit(memory, collapse(memory, nest), parallel) for nest in group]
