@@ -87,18 +87,33 @@ class _Shared:
 
 
 def _watch(hands: list[_Hand], outcomes: Outcomes, count: int) -> None:
+    if not sys.stdout.isatty():
+        _log(hands, outcomes, count)
+        return
     try:
         from rich.progress import Progress
     except ImportError:
-        while any(hand.is_alive() for hand in hands):
-            time.sleep(0.5)
+        _log(hands, outcomes, count)
         return
     with Progress() as progress:
         task = progress.add_task("graphs", total=count)
         while any(hand.is_alive() for hand in hands):
-            found = sum(o.verdict.kind not in (RIGHT, PEER) for o in list(outcomes.values()))
-            progress.update(task, completed=len(outcomes), description=f"graphs, {found} findings")
+            text = f"graphs, {_findings(outcomes)} findings"
+            progress.update(task, completed=len(outcomes), description=text)
             time.sleep(0.5)
+
+
+def _log(hands: list[_Hand], outcomes: Outcomes, count: int) -> None:
+    told = 0
+    while any(hand.is_alive() for hand in hands):
+        if len(outcomes) >= told + 100:
+            told = len(outcomes) // 100 * 100
+            print(f"{told} of {count} graphs, {_findings(outcomes)} findings", flush=True)
+        time.sleep(0.5)
+
+
+def _findings(outcomes: Outcomes) -> int:
+    return sum(o.verdict.kind not in (RIGHT, PEER) for o in list(outcomes.values()))
 
 
 def summary(outcomes: Outcomes) -> str:

@@ -272,7 +272,8 @@ DIMS = [
         "shape_from_data_and_a_dim_as_data",
         "FuseTIR renamed the symbols of a shape from data, and not in the cast that states them",
         """(int64[2] sizes, float[8,p,4,1] x) => (float[a,b,c,d] y, float[e] z)
-        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] three = {3}, int64[1] end = {4}> {
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] three = {3},
+         int64[1] end = {4}> {
             l, r = Split<axis = 3>(x, sizes)
             s = Shape(r)  p = Gather(s, one)  four = Gather(s, two)
             last = Slice(s, three, end, zero)

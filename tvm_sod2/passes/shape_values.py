@@ -1,7 +1,7 @@
 """Tensors that become shapes, lowered so that a match_cast behind them keeps its own symbols.
 
-    s = R.tensor_to_shape(t)                  s = R.call_pure_packed("vm.builtin.tensor_to_shape", t)
-    y = R.match_cast(s, R.Shape([n, m]))  ->  y = R.match_cast(s, R.Shape([n, m]))
+    s = R.tensor_to_shape(t)              ->  s = R.call_pure_packed("vm.builtin...", t)
+    y = R.match_cast(s, R.Shape([n, m]))      y = R.match_cast(s, R.Shape([n, m]))
 
 TVM's `DecomposeOps` gives the shape symbols of its own first, for which the canonicalisation within
 `FuseTIR` then replaces the others, but not in each cast that states them: run this before.
