@@ -7,10 +7,10 @@ from tvm import relax, tirx
 
 from tvm_sod2.schedules.attention import attention_kernel
 from tvm_sod2.schedules.attention_spec import Attention, Axis, View
-from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.recurrent import emit_recurrent, recurrent_kernel
 from tvm_sod2.schedules.recurrent_cell import Activation, Cell
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.vectorise_math import vectorise_math
 
 op = relax.op
 

@@ -13,6 +13,7 @@ from tvm.ir import Expr
 from tvm.tirx import ForKind, IntImm, PrimFunc
 
 from tvm_sod2.schedules import math as sod2_math
+from tvm_sod2.schedules.vectorise_math import vectorise_math
 
 LANES = 16
 
@@ -76,7 +77,7 @@ def samples() -> np.ndarray:
 def test_error_bounds_and_special_values(name: str) -> None:
     x = samples()
     func = loop(lambda v: tirx.call_intrin("float32", f"tirx.{name}", v))
-    y, code = apply(sod2_math.vectorise_math(func), x)
+    y, code = apply(vectorise_math(func), x)
     with np.errstate(all="ignore"):
         exact = REFERENCE[name](x.astype(np.float64))
         rounded = exact.astype(np.float32)
@@ -106,7 +107,7 @@ def test_constant_powers(exponent: float) -> None:
     func = loop(
         lambda v: tirx.call_intrin("float32", "tirx.pow", v, tirx.FloatImm("float32", exponent))
     )
-    y, code = apply(sod2_math.vectorise_math(func), x)
+    y, code = apply(vectorise_math(func), x)
     with np.errstate(all="ignore"):
         exact = np.power(x.astype(np.float64), np.full(len(x), exponent))
     if exponent == 0.0:
@@ -120,13 +121,13 @@ def test_other_powers_stay_calls(exponent: float) -> None:
     func = loop(
         lambda v: tirx.call_intrin("float32", "tirx.pow", v, tirx.FloatImm("float32", exponent))
     )
-    assert tvm_ffi.structural_equal(sod2_math.vectorise_math(func), func)
+    assert tvm_ffi.structural_equal(vectorise_math(func), func)
 
 
 def test_other_types_stay_calls() -> None:
     x = tirx.Var("x", "float64")
     func = PrimFunc([x], tirx.Evaluate(tirx.exp(x)))
-    assert tvm_ffi.structural_equal(sod2_math.vectorise_math(func), func)
+    assert tvm_ffi.structural_equal(vectorise_math(func), func)
 
 
 def test_nearbyint_is_exact() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tvm
 
-from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.recurrent import emit_recurrent, recurrent_kernel
 from tvm_sod2.schedules.recurrent_cell import Activation, Cell
 from tvm_sod2.schedules.traits import Traits, host_target
+from tvm_sod2.schedules.vectorise_math import vectorise_math
 
 STEPS, ROWS, HIDDEN = 5, 7, 13
 TRAITS = {

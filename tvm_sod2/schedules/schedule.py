@@ -26,13 +26,13 @@ from tvm_sod2.schedules.int8_gemm import emit_int8_matmul, emit_int8_pointwise
 from tvm_sod2.schedules.int8_runtime_gemm import emit_int8_runtime_matmul
 from tvm_sod2.schedules.joins import joins
 from tvm_sod2.schedules.kernel import Kernel, Pack, Refusal
-from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.recurrent import CELL, emit_recurrent
 from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.rounding import round_natively
 from tvm_sod2.schedules.rules import RULES
 from tvm_sod2.schedules.runtime_gemm import emit_runtime_matmul
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.vectorise_math import vectorise_math
 from tvm_sod2.schedules.winograd import emit_winograd
 from tvm_sod2.schedules.winograd_choice import LIMIT, winograd_limit
 from tvm_sod2.schedules.work import WORK, work_of

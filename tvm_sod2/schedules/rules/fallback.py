@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tvm.tirx import PrimFunc
 
-from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.vectorise_math import vectorise_math
 
 __all__ = ["keep_loops"]
 

@@ -6,7 +6,6 @@ import tvm_ffi
 from tvm import tirx
 from tvm.tirx import AllocBuffer, PrimFunc, Stmt, Var
 
-from tvm_sod2.schedules.math import vectorise_math
 from tvm_sod2.schedules.requantise import requantise_in_bits
 from tvm_sod2.schedules.rules.access import Memory
 from tvm_sod2.schedules.rules.conditions import plain_conditions
@@ -20,6 +19,7 @@ from tvm_sod2.schedules.rules.reciprocals import multiply_by_reciprocals
 from tvm_sod2.schedules.rules.reductions import emit_reduction
 from tvm_sod2.schedules.rules.stretches import plain_stretches
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.vectorise_math import vectorise_math
 
 __all__ = [
     "SCRATCH",
