@@ -26,6 +26,7 @@ from tvm_sod2.op_classes.symbolic import DIM_LIMIT
 from tvm_sod2.passes.bounds import dim_bounds, input_symbols
 from tvm_sod2.passes.constraints import Constraints, Knowledge
 from tvm_sod2.passes.facts import STAND_IN, CalleeResult, FunctionFacts, simplified, substitute
+from tvm_sod2.passes.inference import Inference
 from tvm_sod2.passes.names import Names
 
 MAX_SWEEPS = 8
@@ -79,8 +80,7 @@ class _Sweep:
         self.needs = Constraints(self.arithmetic, run_time, self.result.nacs)
         self.solvable: dict[tvm.ir.Var, int] = {}  # symbols, in the order of their definition
         self.undef: set[tvm.ir.Var] = set()  # what waits for the result of a recursive call
-        self.shadows: dict[tvm.ir.Var, tvm.ir.Var] = {}
-        self.builder = relax.BlockBuilder()
+        self.inference = Inference(self.result, self.names)
         bounds = dim_bounds(func)
         for symbol in input_symbols(func):
             self._know(symbol, *bounds.get(symbol.name, ()))
@@ -205,7 +205,7 @@ class _Sweep:
     def _fact(self, expr: tvm.ir.Expr) -> Fact | None:
         if isinstance(expr, tvm.ir.Var) and expr in self.undef:
             return None
-        if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
+        if isinstance(expr, tvm.ir.Var) and expr in self.result.facts:
             return self.result.facts[expr]
         if isinstance(expr, relax.Tuple):
             parts = [self._fact(field) for field in expr.fields]
@@ -238,7 +238,7 @@ class _Sweep:
             return self.callees[call.op].at(facts, self._or_nac)
         rule = row(call.op.name) if isinstance(call.op, tvm.ir.Op) else Row.unlisted()
         self._agree(var, call, facts, rule)
-        typed = self._typed(var, call)
+        typed = self.inference.typed(var, call)
         reason = refusal(rule, typed, facts, self.arithmetic)
         if reason is not None:
             raise ShapeError(f"{self.names.node(var)}: {reason}")
@@ -253,29 +253,6 @@ class _Sweep:
         if rule.value is None:
             return fact
         return with_entries(fact, rule.value(typed, facts, self.arithmetic))
-
-    def _typed(self, var: tvm.ir.Var, call: relax.Call) -> relax.Call:
-        """The call with its type as Relax infers it; where dims contradict each other it raises."""
-        try:
-            return self.builder.normalize(self._shadow(call))
-        except (tvm.error.InternalError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ShapeError(f"{self.names.node(var)}: {reason}") from error
-
-    def _shadow(self, call: relax.Call) -> relax.Call:
-        """The call on stand-ins of its arguments that carry the refined types."""
-        args = [self._shadowed(argument) for argument in call.args]
-        stated = [self.result.substitute(ty) for ty in call.ty_args]
-        return relax.Call(call.op, args, call.attrs, stated)
-
-    def _shadowed(self, expr: tvm.ir.Expr) -> tvm.ir.Expr:
-        if isinstance(expr, relax.ShapeExpr) or isinstance(expr.ty, tvm.ir.PrimType):
-            return self.result.substitute(expr)
-        if isinstance(expr, tvm.ir.Var) and expr in self.shadows:
-            return self.shadows[expr]
-        if isinstance(expr, relax.Tuple):
-            return relax.Tuple([self._shadowed(field) for field in expr.fields])
-        return expr
 
     def _agree(self, var: tvm.ir.Var, call: relax.Call, facts: list[Fact], rule: Row) -> None:
         """Take note of the dims that an operator forces to be equal."""
@@ -298,7 +275,6 @@ class _Sweep:
             self.undef.add(var)
             return
         self.result.facts[var] = fact
-        self.shadows[var] = relax.Var(var.name, fact.ty)
 
     def _or_nac(self, dim: Entry, maker: str = "control flow") -> Entry:
         if dim is not None:
