@@ -1,5 +1,6 @@
 """Winograd convolution: image edges, channel tails, accuracy, and which version runs."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -103,6 +104,20 @@ def test_every_size(limited: tuple[int, Compiled], name: str) -> None:
         if image[1] + padding[0] + padding[2] >= 3 and image[2] + padding[1] + padding[3] >= 3:
             x = random(*image, inputs) / 4
             close(run(name, x, shift), relu(conv2d(x, w, padding=padding) + bias) + shift)
+
+
+@pytest.mark.parametrize("cores", [1, 3, 8])
+def test_threads_that_divide_panels_and_tiles(cores: int) -> None:
+    """From panels for each thread to tiles for each; enough work for several threads."""
+    n, h, w = dims("n h w")
+    outputs, inputs = 70, 83
+    weight = random(outputs, 3, 3, inputs)
+    case = Case(_conv((1, 1, 1, 1)), [tensor(n, h, w, inputs)], [weight])
+    traits = replace(Traits.from_target(host_target()), cores=cores)
+    run = Compiled({"conv": case}, traits)
+    for image in ((1, 9, 13), (1, 24, 24), (2, 23, 29), (1, 61, 62)):
+        x = random(*image, inputs) / 4
+        close(run("conv", x), conv2d(x, weight, padding=(1, 1, 1, 1)))
 
 
 @pytest.mark.parametrize("inputs", DEEP)

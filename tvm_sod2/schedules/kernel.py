@@ -194,16 +194,18 @@ def unravel(code: Code, number: Any, dims: Sequence[Any]) -> list[Any]:
 class EvenBlocks:
     """`total` cut into the fewest blocks of at most `most`, as even as can be.
 
-    13 rows in tiles of 12 are 7 and 6 rows, not 12 and one slow one. Make it outside of the loop
-    over blocks: it divides.
+    13 rows in tiles of 12 are 7 and 6 rows, not 12 and one slow one. Their number is a multiple of
+    `multiple`, where one is given. Make it outside of the loop over blocks: it divides.
     """
 
-    def __init__(self, code: Code, total: Any, most: int) -> None:
+    def __init__(self, code: Code, total: Any, most: int, multiple: Any = None) -> None:
         self.code = code
-        self.count = code.slot((total + i64(most - 1)) // i64(most), "count")
-        divisor = code.slot(tirx.max(self.count, i64(1)), "divisor")
-        self.size = code.slot(total // divisor, "size")
-        self.longer = code.slot(total - self.size * divisor, "longer")
+        each = i64(most) if multiple is None else multiple * i64(most)
+        count = (total + each - i64(1)) // each
+        self.count = code.slot(count if multiple is None else count * multiple, "count")
+        self.divisor = code.slot(tirx.max(self.count, i64(1)), "divisor")
+        self.size = code.slot(total // self.divisor, "size")
+        self.longer = code.slot(total - self.size * self.divisor, "longer")
 
     def locate(self, block: Any) -> tuple[Any, Any]:
         """Start and size of a block."""

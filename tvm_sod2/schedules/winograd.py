@@ -23,6 +23,7 @@ from tvm_sod2.schedules.panels import Panels, Shape
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.winograd_choice import Cost, winograd_limit
+from tvm_sod2.schedules.winograd_division import Division
 from tvm_sod2.schedules.winograd_matrices import FORMS, TAPS, Form
 from tvm_sod2.schedules.winograd_steps import convolve_tiles, tiles
 from tvm_sod2.schedules.winograd_weights import Weights, pack_weights, transformed_at_build
@@ -63,8 +64,10 @@ def emit_winograd(group: Group, traits: Traits) -> Kernel | Refusal:
     stored = next((form for form in forms if transformed_at_build(form, panels, depth)), None)
     code = Code()
     sizes = panels.packed_shape(depth)
-    weights = Weights.declare(code, conv.weights.name, sizes, stored, forms[0])
-    versions = _versions(code, group, conv, panels, weights, forms, traits)
+    division = _division(conv, panels, forms[0], forms[0] is stored, traits)
+    name = conv.weights.name
+    weights = Weights.declare(code, name, sizes, stored, forms[0], division.places)
+    versions = _versions(code, group, conv, panels, weights, forms, division, traits)
     _write(code, versions)
     params = list(group.func.params)
     params[group.position(conv.weights)] = weights.packed
@@ -83,6 +86,7 @@ def _versions(
     panels: Panels,
     weights: Weights,
     forms: list[Form],
+    division: Division,
     traits: Traits,
 ) -> list[_Version]:
     """The forms down to the one whose weights are stored, without one a direct convolution, too."""
@@ -95,10 +99,10 @@ def _versions(
         tiled = panels if form is used[0] else narrow
 
         def winograd(form: Form = form, tiled: Panels = tiled) -> None:
-            convolve_tiles(code, group, form, tiled, weights, depth)
+            convolve_tiles(code, group, form, tiled, weights, depth, division)
 
         cost = Cost.winograd(form, depth, panels.n, form is stored, traits)
-        count = conv.batch * tiles(form, conv.vertical.out) * tiles(form, conv.horizontal.out)
+        count = _tiles(conv, form)
         size = f"{tiled.shape.rows}x{tiled.shape.columns}"
         versions.append(_Version(f"winograd {form.out}x{form.out} {size}", cost, count, winograd))
     if stored is None:
@@ -106,6 +110,21 @@ def _versions(
         name = f"conv 3x3 {narrow.shape.rows}x{narrow.shape.columns}"
         versions.append(_Version(name, Cost.direct(), conv.pixels, direct))
     return versions
+
+
+def _division(
+    conv: Convolution, panels: Panels, form: Form, constant: bool, traits: Traits
+) -> Division:
+    """One for all versions, by the tiles of the largest form."""
+    least = Cost.winograd(form, conv.sizes["I"], panels.n, constant, traits).least_stripe(
+        form, panels.n
+    )
+    least = max(least, panels.shape.rows)
+    return Division.of(panels.count, traits.cores, _tiles(conv, form), least)
+
+
+def _tiles(conv: Convolution, form: Form) -> Any:
+    return conv.batch * tiles(form, conv.vertical.out) * tiles(form, conv.horizontal.out)
 
 
 def _write(code: Code, versions: list[_Version]) -> None:

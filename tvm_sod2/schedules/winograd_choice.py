@@ -30,6 +30,9 @@ WITHIN_L2, BEYOND_L2 = 3, 6
 # To transform one channel of a tile, of inputs or of outputs: operations, loads and stores.
 TILE = {4: 450, 2: 150}
 
+# How much longer a transform takes whose inputs another core may have written.
+CROSSED = 1.5
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -56,6 +59,14 @@ class Cost:
     def of(self, count: Any) -> Any:
         """For so many units."""
         return i64(self.fixed) + i64(self.each) * count
+
+    def least_stripe(self, form: Form, channels: int) -> int:
+        """Tiles for which a thread had better make all weights of its own, see Division.
+
+        With all tiles and half of the panels it saves half of the weights, and transforms the
+        inputs of as many tiles again, which costs as much at twice what is returned.
+        """
+        return int(self.fixed * channels / (2 * CROSSED * TILE[form.out]))
 
     def __str__(self) -> str:
         return " + ".join(

@@ -20,6 +20,7 @@ from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, EvenBlocks, f32, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, pieces, widths
+from tvm_sod2.schedules.winograd_division import Division, Share
 from tvm_sod2.schedules.winograd_matrices import Form
 from tvm_sod2.schedules.winograd_weights import Load, Weights, named
 
@@ -35,14 +36,13 @@ class _Task:
     panels: Panels
     part: tuple[Any, Any] | None  # of the panels, where a thread does not have all
     weight: Load
+    place: Callable[[Any], Any]  # of a panel's weights
     data: Any
     products: Any
     patch: Any
     padding: tuple[int, int]
-    n: Any
-    first: Any
     rows: Any
-    across: Any
+    corners: Any
 
     def if_mine(self, panel: Any, write: Callable[[], None]) -> None:
         """What `write` writes runs for the thread's panels; loops have constant bounds for TVM."""
@@ -52,11 +52,22 @@ class _Task:
         begin, end = self.part
         self.code.branch([(tirx.all(panel >= begin, panel < end), write)])
 
-    def corner(self, r: Any) -> tuple[Any, Any]:
-        """First output row and column of the block's tile r."""
-        tile = self.code.slot(self.first + r, "tile")
-        y = self.code.slot(tile // self.across * i64(self.form.out), "y")
-        return y, self.code.slot(tile % self.across * i64(self.form.out), "x")
+    def corner(self, r: Any) -> tuple[Any, Any, Any]:
+        """Image, first output row and first column of the block's tile r."""
+        at = r * i64(3)
+        n, y, x = (self.code.slot(self.corners[at + i64(i)], c) for i, c in enumerate("nyx"))
+        return n, y, x
+
+    def place_corners(self, first: Any, down: Any, across: Any) -> None:
+        """Note the corners of tiles from `first` on; an image has `down` times `across`."""
+        code, out = self.code, i64(self.form.out)
+        with code.loop(self.rows, "r") as r:
+            tile = code.slot(first + r, "tile")
+            line = code.slot(tile // across, "line")
+            n = code.slot(line // down, "n")
+            corner = n, (line - n * down) * out, (tile - line * across) * out
+            for i, value in enumerate(corner):
+                code.store(self.corners, value, r * i64(3) + i64(i))
 
 
 def tiles(form: Form, extent: Any) -> Any:
@@ -65,22 +76,28 @@ def tiles(form: Form, extent: Any) -> Any:
 
 
 def convolve_tiles(
-    code: Code, group: Group, form: Form, panels: Panels, weights: Weights, depth: int
+    code: Code,
+    group: Group,
+    form: Form,
+    panels: Panels,
+    weights: Weights,
+    depth: int,
+    division: Division,
 ) -> None:
-    """The tasks: blocks of tiles or, where weights have to be made, panels of output channels.
-
-    Of a single panel all threads make the weights together, and then deal out the tiles.
-    """
+    """The tasks: blocks of tiles or, where weights have to be made, what a thread has of them."""
     x, shape = group.inputs[0], panels.shape
     batch, out_h, out_w = list(group.output.shape)[:3]
-    across = tiles(form, out_w)
-    blocks = EvenBlocks(code, tiles(form, out_h) * across, shape.rows)
-    every = batch * blocks.count
+    down = code.slot(tiles(form, out_h), "down")
+    across = code.slot(tiles(form, out_w), "across")
     # Of nine multiplications a direct convolution needs, 36 / 16 or 16 / 4 are left.
     work = batch * out_h * out_w * i64(depth * panels.n * form.products // form.out**2)
+    stripes = code.slot(division.stripes, "stripes")
+    blocks = EvenBlocks(code, batch * down * across, shape.rows, stripes)
 
-    def block(t: Any, weight: Load, part: tuple[Any, Any] | None) -> None:
-        first, rows = blocks.locate(t % blocks.count)
+    def block(
+        t: Any, weight: Load, place: Callable[[Any], Any], part: tuple[Any, Any] | None
+    ) -> None:
+        first, rows = blocks.locate(t)
         task = _Task(
             code,
             group,
@@ -89,33 +106,32 @@ def convolve_tiles(
             panels,
             part,
             weight,
+            place,
             code.buffer(form.products * shape.rows * depth, "data"),
             code.buffer(form.products * shape.rows * panels.count * shape.columns, "products"),
             code.buffer(form.products * shape.lanes, "patch"),
             (int(group.attrs["padding"][0]), int(group.attrs["padding"][1])),
-            code.slot(t // blocks.count, "n"),
-            first,
             rows,
-            code.slot(across, "across"),
+            code.buffer(3 * shape.rows, "corners", "int64"),
         )
+        task.place_corners(first, down, across)
         _transform_inputs(task, x, depth)
         _multiply(task, depth)
         _transform_outputs(task, panels.n)
 
-    if form is not weights.stored and panels.count > 1:
-        with code.parts(panels.count, "panel", work) as part:
-            begin, end = part
-            with code.loop(end - begin, "p") as p, code.loop(depth, "i") as i, code.bank():
-                weights.make(code, form, shape.lanes, code.slot(begin + p, "panel"), i)
-            with code.loop(every, "t") as t, code.bank():
-                block(t, weights.made_here, part)
+    if form is weights.stored:
+        with code.tasks(blocks.count, "t", work) as t, code.bank():
+            block(t, weights.there, lambda panel: panel, None)
         return
-    if form is not weights.stored:
-        transforms = i64(depth * shape.columns * form.products * 4)
-        with code.tasks(i64(depth), "i", transforms) as i, code.bank():
-            weights.make(code, form, shape.lanes, i64(0), i)
-    with code.tasks(every, "t", work) as t, code.bank():
-        block(t, weights.there if form is weights.stored else weights.made_here, None)
+    with code.parts(division.threads, "part", work) as part:
+        share = Share.of(code, division, stripes, part)
+        with code.loop(share.made, "p") as p, code.loop(depth, "i") as i, code.bank():
+            panel, place = (code.slot(share.panel(p), "panel"), code.slot(share.place + p, "place"))
+            weights.make(code, form, shape.lanes, panel, place, i)
+        with code.loop(blocks.count, "t") as t, code.bank():
+            mine = share.panels(t, blocks)
+            run = partial(block, t, weights.made_here, share.placed, mine)
+            code.branch([(mine[0] < mine[1], run)])
 
 
 def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
@@ -123,7 +139,7 @@ def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
     code, form, lanes, size_in = task.code, task.form, task.shape.lanes, task.form.size
     height, width = x.shape[1], x.shape[2]
     with code.loop(task.rows, "r") as r:
-        y, z = task.corner(r)
+        n, y, z = task.corner(r)
         top = code.slot(y - i64(task.padding[0]), "top")
         left = code.slot(z - i64(task.padding[1]), "left")
         inside = tirx.all(
@@ -135,7 +151,7 @@ def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
 
         def transform(channel: Any, size: int) -> None:
             def direct(i: int, j: int) -> Any:
-                return x[task.n, top + i64(i), left + i64(j), ramp(channel, size)]
+                return x[n, top + i64(i), left + i64(j), ramp(channel, size)]
 
             def patched(i: int, j: int) -> Any:
                 return task.patch[ramp((i * size_in + j) * lanes, size)]
@@ -145,7 +161,7 @@ def _transform_inputs(task: _Task, x: Any, depth: int) -> None:
                     ih, iw = top + i, left + j
                     at = ramp((i * i64(size_in) + j) * i64(lanes), size)
                     valid = tirx.all(ih >= i64(0), iw >= i64(0), ih < height, iw < width)
-                    value = x[task.n, ih, iw, ramp(channel, size)]
+                    value = x[n, ih, iw, ramp(channel, size)]
                     zero = splat(f32(0.0), size)
                     code.branch(
                         [
@@ -180,6 +196,7 @@ def _multiply(task: _Task, depth: int) -> None:
     code, shape, panels = task.code, task.shape, task.panels
     row_size = panels.count * shape.columns
     with code.loop(task.form.products, "point") as point, code.loop(panels.count, "panel") as panel:
+        place = task.place(panel)
 
         def fill(vectors: Widths, rows: int) -> None:
             registers = Registers(code, rows, vectors)
@@ -187,7 +204,7 @@ def _multiply(task: _Task, depth: int) -> None:
             registers.run(
                 depth,
                 lambda r, i: task.data[base + i64(r * depth) + i],
-                lambda offset, size, i: task.weight(point, panel, i, ramp(offset, size)),
+                lambda offset, size, i: task.weight(point, place, i, ramp(offset, size)),
             )
             for r, offset, size, total in registers.totals():
                 row = (point * i64(shape.rows) + i64(r)) * i64(row_size)
@@ -209,7 +226,7 @@ def _transform_outputs(task: _Task, channels: int) -> None:
     row_size = task.panels.count * task.shape.columns
     out_h, out_w = list(group.output.shape)[1:3]
     with code.loop(task.rows, "r") as r:
-        y, z = task.corner(r)
+        n, y, z = task.corner(r)
         high = code.slot(tirx.min(out_h - y, i64(out)), "high")
         wide = code.slot(tirx.min(out_w - z, i64(out)), "wide")
 
@@ -233,7 +250,7 @@ def _transform_outputs(task: _Task, channels: int) -> None:
                 for start, width in pieces(columns, lanes):
                     with code.vector(width) as lane:
                         at = (i * i64(out) + j) * i64(lanes) + i64(start) + lane
-                        index = [task.n, y + i, z + j, channel + i64(start) + lane]
+                        index = [n, y + i, z + j, channel + i64(start) + lane]
                         value = group.stored(task.patch[at], index)
                         code.store(group.output, value, *index)
 

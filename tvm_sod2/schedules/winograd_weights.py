@@ -40,16 +40,15 @@ def pack_weights(layout: str, form: Form | None, columns: int, weight: np.ndarra
 
 
 Load = Callable[[Any, Any, Any, Any], Any]
-"""From a product, a panel, an input channel and columns to their transformed weights."""
+"""From a product, a panel's place, an input channel and columns to their transformed weights."""
 
 
 @dataclass(frozen=True)
 class Weights:
     """What a kernel has of its weights: those of `stored`, else filters, in panels.
 
-    packed: [16 or 36 or 9, panels, I, columns]. Other forms make theirs of them, for each panel in
-    its own place [products, I, columns] of `made`, so that no core fetches ahead what another
-    writes.
+    packed: [16 or 36 or 9, panels, I, columns]. Other forms make theirs of them, for a panel in one
+    place [products, I, columns] of `made`, so that no core fetches ahead what another writes.
     """
 
     packed: Any
@@ -58,14 +57,14 @@ class Weights:
 
     @staticmethod
     def declare(
-        code: Code, name: str, sizes: list[Any], stored: Form | None, largest: Form
+        code: Code, name: str, sizes: list[Any], stored: Form | None, largest: Form, places: Any
     ) -> Weights:
-        """For panels of `sizes` and forms up to `largest`."""
+        """For panels of `sizes` and forms up to `largest`, with `places` for what is made."""
         count = TAPS**2 if stored is None else stored.products
         packed = tirx.decl_buffer([i64(count), *sizes], "float32", f"{name}_packed")
         if largest is stored:
             return Weights(packed, stored, None)
-        points = [sizes[0], i64(largest.products), *sizes[1:]]
+        points = [places, i64(largest.products), *sizes[1:]]
         made = tirx.decl_buffer(points, "float32", f"{name}_points")
         code.add(tirx.AllocBuffer(made))
         return Weights(packed, stored, made)
@@ -74,11 +73,11 @@ class Weights:
         """Transformed weights of the stored form."""
         return self.packed[point, panel, i, at]
 
-    def made_here(self, point: Any, panel: Any, i: Any, at: Any) -> Any:
+    def made_here(self, point: Any, place: Any, i: Any, at: Any) -> Any:
         """Transformed weights that the kernel has made."""
-        return self.made[panel, point, i, at]
+        return self.made[place, point, i, at]
 
-    def make(self, code: Code, form: Form, lanes: int, panel: Any, i: Any) -> None:
+    def make(self, code: Code, form: Form, lanes: int, panel: Any, place: Any, i: Any) -> None:
         """Transform filters, or what F(2x2, 3x3) has made of them, from one input channel."""
         given, _, _, columns = (int(size) for size in self.packed.shape)
         side = TAPS if given == TAPS**2 else TWO.size
@@ -99,7 +98,7 @@ class Weights:
             for x in range(form.size):
                 column = form.filter([line[x] for line in lines], lanes, name)
                 for y, value in enumerate(column):
-                    code.store(self.made, value, panel, y * form.size + x, i, at)
+                    code.store(self.made, value, place, y * form.size + x, i, at)
 
 
 def named(code: Code, lanes: int) -> Callable[[Any], Any]:
