@@ -29,6 +29,28 @@ def test_in_order_and_of_equals_the_first(dtype: str, largest: bool) -> None:
             np.testing.assert_array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+def test_rows_at_the_edges_of_blocks(dtype: str, largest: bool) -> None:
+    kernel = select_best(dtype, largest, True).with_attr("global_symbol", "main")
+    main = tvm.compile(tvm.IRModule({"main": kernel}), target=TARGET)["main"]
+    rng = np.random.default_rng(0)
+    for n, k in [(0, 0), (1, 1), (16, 0), (16, 1), (17, 1), (18, 1), (33, 17), (50, 3), (797, 13)]:
+        for most in (1, 5, 100):
+            x = rng.integers(0, most, (3, n, 1)).astype(dtype)
+            found = tvm.runtime.tensor(np.full((3, k, 1), -1))
+            main(tvm.runtime.tensor(x), found)
+            key = -x.astype(np.float64) if largest else x.astype(np.float64)
+            expected = np.argsort(key, axis=1, kind="stable")[:, :k]
+            np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_no_row_asks_for_memory() -> None:
+    kernel = select_best("float32", True, True).with_attr("global_symbol", "main")
+    code = tvm.compile(tvm.IRModule({"main": kernel}), target=TARGET).mod.inspect_source("ll")
+    assert "AllocWorkspace" not in code
+
+
 @pytest.mark.parametrize("descending", [True, False])
 def test_of_what_is_sorted_already(descending: bool) -> None:
     kernel = select_best("float32", True).with_attr("global_symbol", "main")

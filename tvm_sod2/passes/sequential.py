@@ -129,7 +129,7 @@ def _topk(bb: relax.BlockBuilder, call: Any) -> Expr:
     kept = tvm.sym.Analyzer().simplify(tirx.min(size, tirx.const(k, "int64"))) if k > 0 else size
     whole = _canonical(bb, x, axis)
     outer, _, inner = whole.ty.shape.values
-    kernel = select_best(str(x.ty.dtype), bool(attrs.largest))
+    kernel = select_best(str(x.ty.dtype), bool(attrs.largest), axis == x.ty.ndim - 1)
     order = call_kernel(bb, kernel, [whole], TensorType([outer, kept, inner], "int64"))
     dims = list(x.ty.shape.values)
     dims[axis] = kept

@@ -13,14 +13,18 @@ from tvm.tirx import PrimFunc
 
 Value = Any
 
+_BLOCK = 16  # elements compared at once; LLVM makes vectors of it
 
-def select_best(dtype: str, largest: bool) -> PrimFunc:
+
+def select_best(dtype: str, largest: bool, rows: bool = False) -> PrimFunc:
     """Positions (outer, k, inner) of the k largest or smallest of x (outer, axis, inner), in order.
 
     Of equal elements the first ones. A heap of the best so far with the worst of them on top, which
-    most elements do not beat; at the end the worst is put last, again and again. k is the extent of
-    the result; where it is more than the axis has, the rest is 0.
+    most elements do not beat: blocks are compared with it at once. At the end the worst is put
+    last, again and again. k is the extent of the result; where it is more than the axis has, the
+    rest is 0. Of `rows` inner is 1: what is compared lies side by side.
     """
+    block = T.int64(_BLOCK if rows else 1)
 
     def better(p: Value, q: Value) -> Value:
         return p > q if largest else p < q
@@ -53,8 +57,9 @@ def select_best(dtype: str, largest: bool) -> PrimFunc:
         X = T.match_buffer(x, (a, n, c), dtype)
         P = T.match_buffer(order, (a, kept, c), "int64")
         for i in T.parallel(a):
-            at = T.alloc_buffer((4,), "int64", scope="local")
-            worst = T.alloc_buffer((1,), dtype, scope="local")
+            at = T.alloc_buffer((4,), "int64")
+            worst = T.alloc_buffer((1,), dtype)
+            any_better = T.alloc_buffer((1,), "int32")
             for k in T.serial(c):
                 for j in T.serial(kept):
                     P[i, j, k] = T.if_then_else(j < n, j, T.int64(0))
@@ -65,13 +70,22 @@ def select_best(dtype: str, largest: bool) -> PrimFunc:
                     sift(X, P, at, i, k)
                 for _any in T.serial(T.min(T.min(kept, n), T.int64(1))):
                     worst[0] = X[i, P[i, 0, k], k]
-                    for j in T.serial(n - T.min(kept, n)):
-                        if better(X[i, kept + j, k], worst[0]):
-                            at[0] = T.int64(0)
-                            at[1] = kept
-                            at[2] = kept + j
-                            sift(X, P, at, i, k)
-                            worst[0] = X[i, P[i, 0, k], k]
+                    for b in T.serial((n - T.min(kept, n) + block - T.int64(1)) // block):
+                        any_better[0] = T.int32(1)
+                        if T.And(b * block >= kept * 8, kept + b * block + block <= n):
+                            any_better[0] = T.int32(0)
+                            for j in T.serial(block):
+                                any_better[0] = any_better[0] | T.cast(
+                                    better(X[i, kept + b * block + j, k], worst[0]), "int32"
+                                )
+                        if any_better[0] != 0:
+                            for j in T.serial(T.min(block, n - kept - b * block)):
+                                if better(X[i, kept + b * block + j, k], worst[0]):
+                                    at[0] = T.int64(0)
+                                    at[1] = kept
+                                    at[2] = kept + b * block + j
+                                    sift(X, P, at, i, k)
+                                    worst[0] = X[i, P[i, 0, k], k]
                     for j in T.serial(T.min(kept, n) - 1):
                         at[0] = T.int64(0)
                         at[1] = T.min(kept, n) - 1 - j
@@ -79,4 +93,14 @@ def select_best(dtype: str, largest: bool) -> PrimFunc:
                         P[i, at[1], k] = P[i, 0, k]
                         sift(X, P, at, i, k)
 
-    return select
+    return _of_rows(select) if rows else select
+
+
+def _of_rows(kernel: PrimFunc) -> PrimFunc:
+    """The kernel for tensors (outer, axis, 1)."""
+    one = tirx.IntImm("int64", 1)
+    rows = {
+        p: tirx.decl_buffer([*list(p.ty.shape)[:2], one], p.ty.dtype, name=p.name)
+        for p in kernel.params
+    }
+    return kernel.specialize(rows)

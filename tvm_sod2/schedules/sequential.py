@@ -56,7 +56,7 @@ def argsort(dtype: str, index: str, descending: bool) -> PrimFunc:
         P = T.match_buffer(order, (a, n, c), index)
         S = T.match_buffer(scratch, (a, n, c), index)
         for i in T.parallel(a):
-            at = T.alloc_buffer((3,), "int64", scope="local")
+            at = T.alloc_buffer((3,), "int64")
             for k in T.serial(c):
                 for j in T.serial(n):
                     P[i, j, k] = T.cast(j, index)
@@ -122,7 +122,7 @@ def fill_nonzero(dtype: str) -> PrimFunc:
         n, m = T.int64(), T.int64()
         X = T.match_buffer(x, (n,), dtype)
         P = T.match_buffer(positions, (m,), "int64")
-        at = T.alloc_buffer((1,), "int64", scope="local")
+        at = T.alloc_buffer((1,), "int64")
         at[0] = T.int64(0)
         for j in T.serial(n):
             if _is_set(X[j], dtype):
@@ -160,7 +160,7 @@ def unique(dtype: str, in_order: bool) -> PrimFunc:
         N = T.match_buffer(total, (1,), "int64")
         P = T.match_buffer(order, (n,), "int64")
         S = T.match_buffer(scratch, (n,), "int64")
-        at = T.alloc_buffer((4,), "int64", scope="local")
+        at = T.alloc_buffer((4,), "int64")
         for j in T.serial(n):
             P[j] = j
         at[0] = T.int64(1)
@@ -237,8 +237,8 @@ def determinant(dtype: str) -> PrimFunc:
         Y = T.match_buffer(y, (a,), dtype)
         S = T.match_buffer(scratch, (a, n, n), dtype)
         for i in T.parallel(a):
-            best = T.alloc_buffer((1,), "int64", scope="local")
-            swap = T.alloc_buffer((1,), dtype, scope="local")
+            best = T.alloc_buffer((1,), "int64")
+            swap = T.alloc_buffer((1,), dtype)
             for j, k in T.grid(n, n):
                 S[i, j, k] = X[i, j, k]
             Y[i] = tirx.const(1, dtype)

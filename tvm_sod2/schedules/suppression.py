@@ -69,7 +69,7 @@ def suppress(dtype: str, centred: bool) -> PrimFunc:
         H = T.match_buffer(threshold, (1,), dtype)
         K = T.match_buffer(kept, (rows, 3), "int64")
         N = T.match_buffer(total, (1,), "int64")
-        at = T.alloc_buffer((2,), "int64", scope="local")
+        at = T.alloc_buffer((2,), "int64")
         N[0] = T.int64(0)
         for b, c in T.grid(batch, classes):
             at[0] = N[0]

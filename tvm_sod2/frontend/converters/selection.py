@@ -72,7 +72,8 @@ def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     if isinstance(k, int) and isinstance(dims[axis], int) and k > dims[axis]:
         raise c.error(f"k = {k} of {dims[axis]} elements")
     outer, inner = product(dims[:axis]), product(dims[axis + 1 :])
-    kernel = select_best(c.dtype(x), bool(attrs.get("largest", 1)))
+    last = axis == c.rank(x) - 1
+    kernel = select_best(c.dtype(x), bool(attrs.get("largest", 1)), last)
     whole = c.reshape(x, [outer, dims[axis], inner])
     order = emit_kernel(c, kernel, [whole], [TensorType([outer, k, inner], "int64")])[0]
     order = c.reshape(order, [*dims[:axis], k, *dims[axis + 1 :]])
