@@ -46,7 +46,6 @@ from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.shape_values import lower_shape_values
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.sink_merges import sink_merges
-from tvm_sod2.passes.thin_products import thin_products
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.passes.whole_offsets import whole_offsets
 from tvm_sod2.passes.widen_conv1d import widen_conv1d
@@ -132,7 +131,6 @@ def _cpu_kernels(target: Target) -> list[Phase]:
             "fuse",
             [
                 fuse_attention(traits),
-                thin_products,
                 integer_operands,
                 whole_offsets,
                 fuse,

@@ -61,13 +61,13 @@ def test_computation_before_the_anchor_is_refused() -> None:
 @pytest.mark.parametrize(
     ("moved", "shape"),
     [
-        (lambda x: op.permute_dims(x), (4, 4)),
+        (lambda x: op.permute_dims(x, [1, 0, 2]), (4, 4, 4)),
         (lambda x: op.strided_slice(x, [0], [0], [4]), (5, 4)),
         (lambda x: op.strided_slice(x, [1], [0], [4]), (4, 5)),
         (lambda x: op.strided_slice(x, [1], [1], [5]), (4, 5)),
         (lambda x: op.flip(x, 0), (4, 4)),
     ],
-    ids=["turned", "first rows", "first columns", "last columns", "flipped"],
+    ids=["batches", "first rows", "first columns", "last columns", "flipped"],
 )
 def test_operands_that_move_before_the_anchor_are_refused(
     moved: Callable[[Any], Any], shape: tuple[int, ...], side: int
@@ -79,6 +79,18 @@ def test_operands_that_move_before_the_anchor_are_refused(
 
     read = _read(Case(product, [tensor(*shape), tensor(4, 4)]))
     assert read == Refusal("elements move before the anchor")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_product_reads_transposed_operands(side: int) -> None:
+    def product(x: Any, w: Any) -> Any:
+        pair = [x, w]
+        pair[side] = op.permute_dims(pair[side], [0, 2, 1])
+        return op.matmul(*pair)
+
+    read = _read(Case(product, [tensor(3, 4, 4), tensor(3, 4, 4)]))
+    assert isinstance(read, Group)
+    assert read.turned == (side == 0, side == 1)
 
 
 def test_transposed_result_is_refused() -> None:

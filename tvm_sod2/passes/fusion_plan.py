@@ -6,11 +6,12 @@ post-dominators as in TVM's FuseOps, so that every group has one output and is c
 A Reorganize operator that moves no data (reshape) is a free view on a CPU and joins no group: the
 index arithmetic of a fused reshape by a run-time dim costs more than the pass over memory it saves.
 What widens the bytes of an integer product is part of its group: the kernel reads bytes. So is what
-widens a constant.
+widens a constant, and what transposes an operand of a product of two run-time ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tvm
@@ -20,6 +21,7 @@ from tvm import relax
 from tvm_sod2.op_classes import Dynamism, Mapping, Row, row
 from tvm_sod2.passes.integer_operands import is_product, is_widening
 from tvm_sod2.passes.postdominators import EXIT, immediate_post_dominators, nodes_between
+from tvm_sod2.passes.transposed_operands import is_matrix_transpose, is_run_time_product
 
 _ONE, _EXPAND, _MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_MANY
 _REORGANIZE, _SHUFFLE = Mapping.REORGANIZE, Mapping.SHUFFLE
@@ -73,9 +75,9 @@ class _Planner:
         }
         self.same = SameDims(self.bindings)
         self.consumers = _consumers(block)
-        self.widening = self._widening(block)
+        self.before = self._before(block)
         self.post = immediate_post_dominators(len(self.bindings), self.consumers)
-        for i in (i for inside in self.widening.values() for i in inside):
+        for i in (i for inside in self.before.values() for i in inside):
             del self.nodes[i]
         self.groups = {
             i: Group([i], i if rule.mapping is _MANY else None) for i, rule in self.nodes.items()
@@ -90,25 +92,33 @@ class _Planner:
         for group in groups:
             while group.members and is_cast(self.bindings[group.members[-1]]):
                 group.members.pop()  # Nothing in the group needs the cast: it stays outside.
-            widening = [i for member in group.members for i in self.widening.get(member, ())]
-            group.members = sorted([*widening, *group.members])
+            before = [i for member in group.members for i in self.before.get(member, ())]
+            group.members = sorted([*before, *group.members])
         return [group for group in groups if group.members]
 
-    def _widening(self, block: relax.BindingBlock) -> dict[int, list[int]]:
-        """By operator, the bindings that widen its constant operands, or an integer product's
-        operands, and serve nothing else."""
+    def _before(self, block: relax.BindingBlock) -> dict[int, list[int]]:
+        """By operator, the bindings before it that are part of its kernel and serve nothing else.
+
+        They widen its constant operands, or an integer product's operands, or transpose a float
+        product's.
+        """
         position = {binding.var: i for i, binding in enumerate(block.bindings)}
 
-        def before(reader: int) -> list[int]:
+        def before(reader: int, joins: Callable[[tvm.ir.Expr], bool]) -> list[int]:
             found: list[int] = []
             for arg in self.bindings[reader].value.args:
                 i = position.get(arg, -1) if isinstance(arg, tvm.ir.Var) else -1
-                alone = i in self.nodes and self.consumers[i] == [reader]
-                if alone and is_widening(self.bindings[i].value):
-                    found += [*before(i), i]
+                alone = i in self.nodes and self.consumers[i] == [reader] and i not in found
+                if alone and joins(self.bindings[i].value):
+                    found += [*(before(i, joins) if joins is is_widening else ()), i]
             return found
 
-        found = {i: before(i) for i, b in enumerate(self.bindings) if is_product(b.value)}
+        found = {}
+        for i, binding in enumerate(self.bindings):
+            if is_product(binding.value):
+                found[i] = before(i, is_widening)
+            elif i in self.nodes and is_run_time_product(binding.value):
+                found[i] = before(i, is_matrix_transpose)
         products = {i for inside in found.values() for i in inside}
         for i in self.nodes:
             if _is_widened_constant(self.bindings[i].value) and i not in products:

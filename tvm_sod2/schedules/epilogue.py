@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ IF_THEN_ELSE = "prim.if_then_else"
 
 # Distinct float operations of an epilogue that is still light; bias, hardswish, scale: 8.
 LIGHT = 12
+
+# Anchors whose emitters read operands with their last two axes in the other order.
+_TURNS = frozenset({"matmul"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Group:
         axes: the epilogue's index variables, one for each dim of `output`.
         value: the element stored at `axes`, reading `result` at exactly `axes`.
         constants: positions of parameters that are constants at every call.
+        turned: whether each of `inputs` lies with its last two axes in the other order.
     """
 
     func: tirx.PrimFunc
@@ -47,6 +51,7 @@ class Group:
     axes: Sequence[Any]
     value: Any
     constants: frozenset[int]
+    turned: tuple[bool, ...] = (False, False)
 
     def position(self, buffer: Any) -> int:
         """Position of a parameter."""
@@ -152,7 +157,8 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
     if factors is None or given is None:
         return Refusal("computation before the anchor")
     # An emitter knows its operands' indices and sizes by the anchor's kind.
-    if not all(map(_same_place, given[:2], factors[:2])):
+    turned = [_turned(*pair) for pair in zip(given[:2], factors[:2], strict=True)]
+    if None in turned or (any(turned) and kinds[at] not in _TURNS):
         return Refusal("elements move before the anchor")
     inputs, zero = [load.source for load in factors[:2]], factors[2]
     result = anchor.writes[0].source
@@ -188,6 +194,7 @@ def read_group(func: tirx.PrimFunc, constants: frozenset[int]) -> Group | Refusa
         tuple(axes),
         value,
         constants,
+        tuple(map(bool, turned)),
     )
 
 
@@ -219,11 +226,17 @@ def _factors(anchor: Any) -> tuple[Any, Any, Any] | None:
     return None
 
 
-def _same_place(given: Any, read: Any) -> bool:
-    """Whether two buffers of one shape are read at the same index."""
-    return _equal_all(given.source.shape, read.source.shape) and _equal_all(
-        given.indices, read.indices
-    )
+def _turned(given: Any, read: Any) -> bool | None:
+    """Whether a buffer is read at an index with its last two axes in the other order; None where
+    neither this nor the index itself is what it is read at."""
+
+    def equal(order: Callable[[Sequence[Any]], list[Any]]) -> bool:
+        pairs = ((given.source.shape, read.source.shape), (given.indices, read.indices))
+        return all(_equal_all(order(before), after) for before, after in pairs)
+
+    if equal(list):
+        return False
+    return True if equal(lambda axes: [*axes[:-2], *reversed(axes[-2:])]) else None
 
 
 def _narrow(value: Any) -> Any:

@@ -30,6 +30,11 @@ A copy of 128 KB takes 5 to 8 us. To read what another core has written takes se
 so the threads that wrote an operand had better read it.
 """
 
+READ = 3
+"""What a multiplication counts whose factor is read for it alone, as in a matrix times a vector: 32
+of these take a nanosecond at best, from the second-level cache.
+"""
+
 PART = "tirx.tvm_thread_invariant"  # to TVM's passes an identity that they cannot see through
 
 GRAIN = 2**19

@@ -39,6 +39,8 @@ def read_matmul(group: Group) -> Product | Refusal:
     """`A[..., K] @ B[K, N]` with constant B."""
     a, b = group.inputs
     *batch, k, n = b.shape
+    if any(group.turned):
+        return Refusal("an operand is transposed")
     if not group.packable(b):
         return Refusal("the right operand cannot be packed")
     if any(int(d) != 1 for d in batch) or len(a.shape) != len(group.output.shape):

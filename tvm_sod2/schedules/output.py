@@ -43,7 +43,8 @@ class Output:
     Attributes:
         rows: run-time number of rows.
         at: the leading output indices of a row.
-        start: the output column of the panel's column 0.
+        start: the output column of the panel's column 0; or of each vector's, in a list.
+        crossed: whether rows are the output's last axis and columns the one before.
     """
 
     group: Group
@@ -52,6 +53,7 @@ class Output:
     rows: Any
     at: Callable[[Any], Sequence[Any]]
     start: Any
+    crossed: bool = False
 
     def write(self, code: Code, versions: Versions, steps: int, exact: bool = False) -> None:
         """Write the versions of a tile that sums up `steps` products, and what follows them.
@@ -83,7 +85,7 @@ class Output:
             for first, size in pieces(min(columns - offset, width), width):
                 with registers.code.vector(size) as lane:
                     value = total[i64(first) + lane]
-                    self._store(registers.code, value, lead, i64(offset + first) + lane)
+                    self._store(registers.code, value, lead, offset + first, lane)
 
     def _from_stack(self, code: Code, tile: Tile, columns: int) -> None:
         lanes = self.panels.shape.lanes
@@ -93,8 +95,13 @@ class Output:
                 part, offset = divmod(first, lanes)
                 with code.vector(size) as lane:
                     value = tile.parts[part][r * i64(lanes) + i64(offset) + lane]
-                    self._store(code, value, lead, i64(first) + lane)
+                    self._store(code, value, lead, first, lane)
 
-    def _store(self, code: Code, value: Any, lead: Sequence[Any], column: Any) -> None:
-        index = [*lead, self.start + column]
+    def _store(self, code: Code, value: Any, lead: Sequence[Any], offset: int, lane: Any) -> None:
+        if isinstance(self.start, list):
+            vector, offset = divmod(offset, self.panels.shape.lanes)
+            column = self.start[vector] + i64(offset) + lane
+        else:
+            column = self.start + (i64(offset) + lane)
+        index = [*lead[:-1], column, lead[-1]] if self.crossed else [*lead, column]
         code.store(self.group.output, self.group.stored(value, index), *index)

@@ -1,11 +1,18 @@
 """Matrix product of two run-time operands, e.g. both products of attention; any dim symbolic.
 
-Nothing is packed: rows of B are read as vectors where they lie. Column panels have one static
-width, and the last one is moved left until it ends at column N, so that no vector leaves its row;
-columns covered twice are computed twice to the same value. The width is the largest of a few that N
-reaches, chosen at run time where N is symbolic. Tiles are six rows high: with a run-time K, more
-row pointers would not fit the scalar registers. One row alone reads more of each row of B at once,
-and few columns are dot products, see few_columns.py.
+Either operand may lie transposed, and nothing is copied as a whole. There are several kernels, of
+which the dims choose one at run time:
+
+- Tiles read rows of B as vectors where they lie. Column panels have one static width, and the last
+  one is moved left until it ends at column N, so that no vector leaves its row; columns covered
+  twice are computed twice to the same value. The width is the largest of a few that N reaches.
+  Tiles are six rows high: with a run-time K, more row pointers would not fit the scalar registers.
+  One row alone reads more of each row of B at once.
+- Where many rows share a panel, or B lies transposed, panels are packed, see packed_product.py.
+- Where there is little to share, rows of A times columns of B, both along K, are dot products, see
+  dot_tiles.py.
+- The transpose of a product is a product, too: `B^T A^T` has vectors along the rows of a transposed
+  A, and dot products with the rows of a transposed B.
 """
 
 from __future__ import annotations
@@ -17,8 +24,9 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from tvm_sod2.schedules.dot_tiles import DotTiles
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.few_columns import COLUMN, TILE, FewColumns
+from tvm_sod2.schedules.grain import READ
 from tvm_sod2.schedules.kernel import (
     Code,
     EvenBlocks,
@@ -29,77 +37,112 @@ from tvm_sod2.schedules.kernel import (
     ramp,
     unravel,
 )
-from tvm_sod2.schedules.legalize import broadcast_index
 from tvm_sod2.schedules.microkernel import Registers
-from tvm_sod2.schedules.output import SHORT, Output
+from tvm_sod2.schedules.operands import Product
+from tvm_sod2.schedules.output import Output
+from tvm_sod2.schedules.packed_product import ROWS, PackedProduct, steps
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, product
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
 
-ROWS = 6
+Case = tuple[Any, Callable[[], None], str, Any]
+"""A condition on the dims, what writes the kernel where it holds, its name and its scratch."""
 
-Case = tuple[Any, Callable[[], None], str]
-"""A condition on the dims, what writes the kernel where it holds, and its name."""
+STEPS = 20
+"""Steps of the reduction for each row from which on dot products take less time than packing.
+
+To add up the lanes of a tile of 4x4 takes 100 cycles; to transpose, 5 for each vector and step.
+"""
+
+PACK = 20
+"""Rows from which on a panel is packed that need not be."""
 
 
 def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
     """`A[..., M, K] @ B[..., K, N]`, batch dims broadcast."""
-    *_, m, n = group.output.shape
-    k = group.inputs[0].shape[-1]
-    lanes = traits.lanes("float32")
     code = Code()
-    few = FewColumns(code, group, traits)
-    long = k >= i64(2 * lanes)
-    row = Shape(1, 8, lanes)
-    wide = [Shape(ROWS, 2, lanes), Shape(ROWS, 1, lanes), Shape(2, 1, max(lanes // 2, 1))]
-    cases: list[Case] = [
-        (tirx.And(n.equal(i64(1)), long), partial(few.write, *COLUMN), "dots 8x1"),
-        (tirx.And(n < i64(lanes), long), partial(few.write, *TILE), "dots"),
-        *(
-            (condition, partial(_emit_width, code, group, shape, traits), str(shape))
-            for condition, shape in (
-                (tirx.And(m == i64(1), n >= i64(row.columns)), row),
-                *((n >= i64(shape.columns), shape) for shape in wide),
-                (None, Shape(2, 1, 1)),
-            )
-        ),
-    ]
-    possible = list(_possible(cases))
-    scratch = any(name.startswith("dots") for *_, name in possible)
-    if scratch:
-        code.add(tirx.AllocBuffer(few.turned))
+    factors = Product.of(group)
+    possible = list(_possible(_cases(code, factors, traits)))
+    scratches = [scratch for *_, scratch in possible if scratch is not None]
+    for n, scratch in enumerate(scratches):
+        if not any(scratch.same_as(other) for other in scratches[:n]):
+            code.add(tirx.AllocBuffer(scratch))
     code.branch([case[:2] for case in possible])
     made = lowered(group.func, group.func.params, code.body())
-    tiles = "/".join(name for *_, name in possible)
-    return Kernel(made.with_attr(SCRATCH, True) if scratch else made, f"run-time gemm {tiles}")
+    names = "/".join(name for _, _, name, _ in possible)
+    turned = "".join(letter for letter, is_ in zip("AB", group.turned, strict=True) if is_)
+    name = f"run-time gemm {names}{f' of transposed {turned}' if turned else ''}"
+    return Kernel(made.with_attr(SCRATCH, True) if scratches else made, name)
 
 
-def _possible(cases: Sequence[Case]) -> Iterator[Case]:
+def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
+    """All kernels that the operands' layouts allow; the first whose condition holds is taken."""
+    m, n, k = factors.m, factors.n, factors.k
+    lanes = traits.lanes("float32")
+    long = k >= i64(2 * lanes)
+    other = factors.swapped()
+    row, wide = Shape(1, 8, lanes), [Shape(ROWS, 2, lanes), Shape(ROWS, 1, lanes)]
+    half = Shape(2, 1, max(lanes // 2, 1))
+
+    def tiles(condition: Any, sides: Product, shape: Shape) -> Case:
+        name = f"{shape}{' across' if sides.crossed else ''}"
+        return condition, partial(_emit_width, code, sides, shape, traits), name, None
+
+    def dots(condition: Any, sides: Product, one: bool) -> Case:
+        made = DotTiles(code, sides, traits, one)
+        name = f"{'dots of one' if one else 'dots'}{' across' if sides.crossed else ''}"
+        return condition, made.write, name, made.scratch
+
+    if not factors.a.turned:
+        yield dots(tirx.And(n.equal(i64(1)), long), factors, True)
+        yield dots(tirx.And(n < i64(lanes), long), factors, False)
+    else:
+        few = n < i64(lanes)
+        yield tiles(tirx.And(n.equal(i64(1)), m >= i64(row.columns)), other, row)
+        for shape in (*wide, Shape(ROWS, 1, max(lanes // 4, 1))):
+            yield tiles(tirx.And(few, m >= i64(shape.columns)), other, shape)
+    packed = PackedProduct(code, factors, traits)
+    if factors.b.turned:
+        yield dots(tirx.And(m.equal(i64(1)), long), other, True)
+        if not factors.a.turned:
+            enough = tirx.And(k >= i64(STEPS) * m, long)
+            yield dots(tirx.And(m < i64(lanes), enough), other, False)
+        yield n >= i64(lanes), packed.write, packed.name, packed.scratch
+    else:
+        yield tiles(tirx.And(m.equal(i64(1)), n >= i64(row.columns)), factors, row)
+        # Short sums are bound by the stores, which want whole rows.
+        enough = tirx.And(tirx.And(m >= i64(PACK), n >= i64(2 * lanes)), long)
+        yield enough, packed.write, packed.name, packed.scratch
+        for shape in (*wide, half):
+            yield tiles(n >= i64(shape.columns), factors, shape)
+    yield tiles(None, factors, Shape(2, 1, 1))
+
+
+def _possible(cases: Iterator[Case]) -> Iterator[Case]:
     """Cases that some dims reach, down to one that all do."""
     analyzer = tvm.sym.Analyzer()
-    for condition, write, name in cases:
+    for condition, *rest in cases:
         known = None if condition is None else analyzer.simplify(condition)
         if condition is None or (isinstance(known, tirx.IntImm) and known.value):
-            yield None, write, name
+            yield None, *rest
             return
         if not isinstance(known, tirx.IntImm):
-            yield known, write, name
+            yield known, *rest
 
 
-def _emit_width(code: Code, group: Group, shape: Shape, traits: Traits) -> None:
+def _emit_width(code: Code, factors: Product, shape: Shape, traits: Traits) -> None:
     """The whole product with panels of one width, which N reaches.
 
     A task is a block of rows with all panels, or some where there are too few blocks.
     """
-    *batch, m, n = group.output.shape
-    k = group.inputs[0].shape[-1]
+    batch, m, n, k = factors.batch, factors.m, factors.n, factors.k
     blocks = EvenBlocks(code, m, shape.rows)
     panels = code.slot((n + i64(shape.columns - 1)) // i64(shape.columns), "panels")
     stripes = code.slot(product(batch) * blocks.count, "stripes")
     enough = i64(4 * traits.cores)
     parts = tirx.max(tirx.min(enough // tirx.max(stripes, i64(1)), panels), i64(1))
     parts = code.slot(parts, "parts")
-    work = product([*batch, m, n, k])
+    work = product([*batch, m, n, k]) * tirx.Select(m.equal(i64(1)), i64(READ), i64(1))
     with code.tasks(stripes * parts, "t", work) as t, code.bank():
         part = code.slot(t % parts, "part")
         block = code.slot(t // parts, "block")
@@ -109,17 +152,14 @@ def _emit_width(code: Code, group: Group, shape: Shape, traits: Traits) -> None:
         end = code.slot((part + i64(1)) * panels // parts, "end")
         with code.loop(end - begin, "panel") as panel:
             start = tirx.min((begin + panel) * i64(shape.columns), n - i64(shape.columns))
-            _emit_tile(code, group, shape, at, first, rows, code.slot(start, "start"))
+            _emit_tile(code, factors, shape, at, first, rows, code.slot(start, "start"))
 
 
 def _emit_tile(
-    code: Code, group: Group, shape: Shape, at: list[Any], first: Any, rows: Any, start: Any
+    code: Code, factors: Product, shape: Shape, at: list[Any], first: Any, rows: Any, start: Any
 ) -> None:
     """A panel's columns of a block of rows."""
-    a, b = group.inputs
-    k = a.shape[-1]
-    at_a = broadcast_index(list(a.shape)[:-2], at)
-    at_b = broadcast_index(list(b.shape)[:-2], at)
+    k = factors.k
 
     def versions(vectors: Widths, done: Callable[[Registers], None]) -> None:
         def fill(count: int) -> None:
@@ -130,8 +170,8 @@ def _emit_tile(
             registers = Registers(code, count, vectors, chains)
             registers.run(
                 int(k) if isinstance(k, tirx.IntImm) else k,
-                lambda r, i: a[(*at_a, first + i64(r), i)],
-                lambda offset, size, i: b[(*at_b, i, ramp(start + i64(offset), size))],
+                lambda r, i: factors.a.at(at, first + i64(r), i),
+                lambda offset, size, i: factors.b.at(at, i, ramp(start + i64(offset), size)),
             )
             done(registers)
 
@@ -141,7 +181,6 @@ def _emit_tile(
         return *at, first + r
 
     # One whole panel, wherever it starts.
-    output = Output(group, Panels(shape.columns, shape), i64(0), rows, lead, start)
-    # Without an epilogue a store from the registers is no more code than one to the stack.
-    steps = int(k) if isinstance(k, tirx.IntImm) else SHORT + 1
-    output.write(code, versions, 0 if group.result.same_as(group.output) else steps)
+    panels = Panels(shape.columns, shape)
+    output = Output(factors.group, panels, i64(0), rows, lead, start, factors.crossed)
+    output.write(code, versions, steps(factors))
