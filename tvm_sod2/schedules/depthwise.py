@@ -1,9 +1,9 @@
 """Depthwise convolution, channels last, constant weights.
 
-Lanes run over channels. One task is one output row of one chunk of channels, two vectors wide; rows
-inside chunks, so that the input rows a kernel reuses stay in the first-level cache. Interior pixels
-go in small blocks with the taps of a kernel row unrolled, border pixels one by one over the taps
-that lie inside the image.
+Lanes run over channels. One task is a band of output rows of one chunk of channels, two vectors
+wide: the input rows that a kernel reuses stay in the first-level cache, and a thread has all
+channels of its rows, as it has in other kernels. Interior pixels go in small blocks with the taps
+of a kernel row unrolled, border pixels one by one over the taps that lie inside the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tvm import tirx
 
 from tvm_sod2.schedules.convolution import Convolution, read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, ramp
+from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, Refusal, i64, ramp
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, Widths
@@ -26,8 +26,8 @@ from tvm_sod2.schedules.traits import Traits
 
 R = TypeVar("R", bound=Registers)
 
-# Rows of a tile.
-_PIXELS = 4
+# Rows of a tile; output rows of a task.
+_PIXELS, _BAND = 4, 8
 
 # A tile's registers over so many taps of a kernel row from a first one on.
 Begin = Callable[[Strip, Any, int, Widths, Any, Any], R]
@@ -68,13 +68,17 @@ def write_depthwise(
 
     row: adds all taps of a kernel row of interior pixels, None for tap by tap.
     """
-    lines, count = conv.vertical.out, i64(chunks.count)
-    height, width = conv.sizes["H"], conv.sizes["W"]
-    with code.tasks(conv.batch * count * lines, "t", work) as t, code.bank():
-        oh, line = code.slot(t % lines, "oh"), code.slot(t // lines, "line")
-        chunk, n = code.slot(line % count, "chunk"), code.slot(line // count, "n")
+    count, height, width = i64(chunks.count), conv.sizes["H"], conv.sizes["W"]
+    bands = EvenBlocks(code, conv.vertical.out, _BAND, i64(2))  # of equal parts for two threads
+    with code.tasks(conv.batch * bands.count * count, "t", work) as t, code.bank():
+        chunk, band = code.slot(t % count, "chunk"), code.slot(t // count, "band")
         channel = code.slot(chunk * i64(chunks.shape.columns), "channel")
-        with strips(code, conv, n, oh, chunks.shape.rows) as strip:
+        n = code.slot(band // bands.divisor, "n")
+        first, lines = bands.locate(code.slot(band % bands.divisor, "band"))
+        with (
+            code.loop(lines, "line") as line,
+            strips(code, conv, n, code.slot(first + line, "oh"), chunks.shape.rows) as strip,
+        ):
 
             def interior(rows: int, vectors: Widths) -> Registers:
                 registers = begin(strip, channel, rows, vectors, i64(0), i64(width))
