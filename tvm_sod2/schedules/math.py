@@ -11,13 +11,23 @@ Sources: S. Moshier's Cephes library (log) and N. Juffa's two-piece minimax erf;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf, nan
 
-import numpy as np
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx import FloatImm, IntImm, Var
+
+from tvm_sod2.schedules.float_terms import (
+    Lets,
+    at_least,
+    at_most,
+    bits,
+    bits_of,
+    f32,
+    from_bits,
+    horner,
+    i32,
+    with_sign,
+)
 
 __all__ = ["MAX_ULP", "erf", "exp", "log", "nearbyint", "power", "sigmoid", "tanh"]
 
@@ -47,20 +57,20 @@ def exp(x: Expr) -> Expr:
     x = m ln 2 + r with |r| <= ln 2 / 2, then two factors of about 2**(m / 2): one of 2**m would
     leave the exponent's range at both ends.
     """
-    lets = _Lets()
+    lets = Lets()
     x = lets(x)
-    x = lets(_at_least(-105.0, x))
+    x = lets(at_least(-105.0, x))
     # The biases of both factors' exponents: half of the low bits, rounded down and up.
     magic = _ROUND + 254.0
-    shifted = _bits(x * _f(_LOG2_E) + _f(magic))
+    shifted = bits(x * f32(_LOG2_E) + f32(magic))
     # At most 2**130, by integers: they have more ports than bounds of floats. What is above leaves
     # an r that grows without limit, as does its polynomial.
-    shifted = lets(tirx.Min(shifted, _i(_bits_of(magic + 130.0))))
-    m = lets(_float(shifted) - _f(magic))
-    r = lets((x - m * _f(_LN_2_HIGH)) - m * _f(_LN_2_LOW))
-    half = lets(shifted >> _i(1))
-    p = _horner(r, [*_EXP, 1.0, 1.0])
-    return lets.close((p * _float(half << _i(23))) * _float((shifted - half) << _i(23)))
+    shifted = lets(tirx.Min(shifted, i32(bits_of(magic + 130.0))))
+    m = lets(from_bits(shifted) - f32(magic))
+    r = lets((x - m * f32(_LN_2_HIGH)) - m * f32(_LN_2_LOW))
+    half = lets(shifted >> i32(1))
+    p = horner(r, [*_EXP, 1.0, 1.0])
+    return lets.close((p * from_bits(half << i32(23))) * from_bits((shifted - half) << i32(23)))
 
 
 def log(x: Expr) -> Expr:
@@ -68,15 +78,15 @@ def log(x: Expr) -> Expr:
 
     log(0) is -inf, that of negative numbers NaN.
     """
-    lets = _Lets()
+    lets = Lets()
     x = lets(x)
-    tiny = x < _f(1.17549435e-38)  # no let: TVM's analyzer fails on a vector of booleans
-    scaled = lets(_bits(tirx.Select(tiny, x * _f(8388608.0), x)))
+    tiny = x < f32(1.17549435e-38)  # no let: TVM's analyzer fails on a vector of booleans
+    scaled = lets(bits(tirx.Select(tiny, x * f32(8388608.0), x)))
     # Offset by sqrt(1/2), so that the mantissa lies in [sqrt(1/2), sqrt(2)).
-    exponent = lets((scaled - _i(0x3F3504F3)) >> _i(23))
-    f = lets(_float(scaled - (exponent << _i(23))) - _f(1.0))
-    e = lets(tirx.Cast("float32", exponent) - tirx.Select(tiny, _f(23.0), _f(0.0)))
-    p = _horner(
+    exponent = lets((scaled - i32(0x3F3504F3)) >> i32(23))
+    f = lets(from_bits(scaled - (exponent << i32(23))) - f32(1.0))
+    e = lets(tirx.Cast("float32", exponent) - tirx.Select(tiny, f32(23.0), f32(0.0)))
+    p = horner(
         f,
         [
             7.0376836292e-2,
@@ -91,25 +101,25 @@ def log(x: Expr) -> Expr:
         ],
     )
     square = lets(f * f)
-    y = (f * square) * p + e * _f(-2.12194440e-4) - _f(0.5) * square
-    finite = (f + y) + e * _f(0.693359375)
-    edge = tirx.Select(x.equal(_f(0.0)), _f(-inf), _f(nan))
+    y = (f * square) * p + e * f32(-2.12194440e-4) - f32(0.5) * square
+    finite = (f + y) + e * f32(0.693359375)
+    edge = tirx.Select(x.equal(f32(0.0)), f32(-inf), f32(nan))
     return lets.close(
-        tirx.Select(x > _f(0.0), tirx.Select(x < _f(inf), finite, x), edge),
+        tirx.Select(x > f32(0.0), tirx.Select(x < f32(inf), finite, x), edge),
     )
 
 
 def erf(x: Expr) -> Expr:
     """Error function of a float32 expression, at most 1.5 ulp off; Juffa's two pieces."""
-    lets = _Lets()
+    lets = Lets()
     x = lets(x)
-    t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
-    t = lets(_at_most(4.0, t))
+    t = lets(from_bits(bits(x) & i32(0x7FFFFFFF)))
+    t = lets(at_most(4.0, t))
     s = lets(t * t)
-    large = _horner(t, [-1.72853470e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2])
-    large = (large * t + _f(-1.06777877e-1)) * t + _f(-6.34846687e-1)
-    large = lets((large * t + _f(-1.28717512e-1)) * t - t)
-    small = _horner(
+    large = horner(t, [-1.72853470e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2])
+    large = (large * t + f32(-1.06777877e-1)) * t + f32(-6.34846687e-1)
+    large = lets((large * t + f32(-1.28717512e-1)) * t - t)
+    small = horner(
         s,
         [
             -5.96761703e-4,
@@ -121,45 +131,45 @@ def erf(x: Expr) -> Expr:
         ],
     )
     less, factor = _exp_parts(lets, large)  # it is above -18
-    large = _f(1.0) - (less * factor + factor)
-    pieces = tirx.Select(t > _f(0.927734375), large, small * t + t)
-    return lets.close(_with_sign(pieces, x))
+    large = f32(1.0) - (less * factor + factor)
+    pieces = tirx.Select(t > f32(0.927734375), large, small * t + t)
+    return lets.close(with_sign(pieces, x))
 
 
 def tanh(x: Expr) -> Expr:
     """Hyperbolic tangent of a float32 expression, at most 2.5 ulp off: y / (y + 2) with
     y = e**(2 |x|) - 1, made of e**r - 1 and 2**m - 1, so that small x need no branch."""
-    lets = _Lets()
+    lets = Lets()
     x = lets(x)
-    t = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
-    t = lets(_at_most(10.0, t))
+    t = lets(from_bits(bits(x) & i32(0x7FFFFFFF)))
+    t = lets(at_most(10.0, t))
     less, factor = _exp_parts(lets, lets(t + t))
-    y = lets(less * factor + (factor - _f(1.0)))
-    return lets.close(_with_sign(y / (y + _f(2.0)), x))
+    y = lets(less * factor + (factor - f32(1.0)))
+    return lets.close(with_sign(y / (y + f32(2.0)), x))
 
 
 def sigmoid(x: Expr) -> Expr:
     """``1 / (1 + e**-x)`` for a float32 expression, at most 4 ulp off, also where denormal."""
-    lets = _Lets()
+    lets = Lets()
     x = lets(x)
     # e**-|x| is exp with one factor: the polynomial is smaller by 2**30, the factor larger.
-    t = lets(_at_least(-105.0, _float(_bits(x) | _i(-0x80000000))))
+    t = lets(at_least(-105.0, from_bits(bits(x) | i32(-0x80000000))))
     magic = _ROUND + 127.0 + 30.0
-    shifted = lets(t * _f(_LOG2_E) + _f(magic))
-    m = lets(shifted - _f(magic))
-    r = lets((t - m * _f(_LN_2_HIGH)) - m * _f(_LN_2_LOW))
-    p = _horner(r, [factor * 2.0**-30 for factor in (*_EXP, 1.0, 1.0)])
-    e = lets(p * _float(_bits(shifted) << _i(23)))
-    return lets.close(tirx.Select(x < _f(0.0), e, _f(1.0)) / (_f(1.0) + e))
+    shifted = lets(t * f32(_LOG2_E) + f32(magic))
+    m = lets(shifted - f32(magic))
+    r = lets((t - m * f32(_LN_2_HIGH)) - m * f32(_LN_2_LOW))
+    p = horner(r, [factor * 2.0**-30 for factor in (*_EXP, 1.0, 1.0)])
+    e = lets(p * from_bits(bits(shifted) << i32(23)))
+    return lets.close(tirx.Select(x < f32(0.0), e, f32(1.0)) / (f32(1.0) + e))
 
 
-def _exp_parts(lets: _Lets, x: Expr) -> tuple[Expr, Expr]:
+def _exp_parts(lets: Lets, x: Expr) -> tuple[Expr, Expr]:
     """e**r - 1 and 2**m with x = m ln 2 + r, |r| <= ln 2 / 2, for x whose e**x is no denormal."""
     magic = _ROUND + 127.0
-    shifted = lets(x * _f(_LOG2_E) + _f(magic))
-    m = lets(shifted - _f(magic))
-    r = lets((x - m * _f(_LN_2_HIGH)) - m * _f(_LN_2_LOW))
-    return _horner(r, _EXP) * (r * r) + r, lets(_float(_bits(shifted) << _i(23)))
+    shifted = lets(x * f32(_LOG2_E) + f32(magic))
+    m = lets(shifted - f32(magic))
+    r = lets((x - m * f32(_LN_2_HIGH)) - m * f32(_LN_2_LOW))
+    return horner(r, _EXP) * (r * r) + r, lets(from_bits(bits(shifted) << i32(23)))
 
 
 def power(x: Expr, exponent: float) -> Expr | None:
@@ -169,13 +179,13 @@ def power(x: Expr, exponent: float) -> Expr | None:
     by half an ulp per multiplication.
     """
     if exponent == 0.5:
-        lets = _Lets()
+        lets = Lets()
         x = lets(x)
         # pow(-inf, 0.5) is +inf, unlike the root; that of -0.0 stays -0.0.
-        return lets.close(tirx.Select(x < _f(-_LARGEST), _f(inf), tirx.sqrt(x)))
+        return lets.close(tirx.Select(x < f32(-_LARGEST), f32(inf), tirx.sqrt(x)))
     if exponent != int(exponent) or abs(exponent) > _LARGEST_EXPANDED_POWER:
         return None
-    lets = _Lets()
+    lets = Lets()
     factor, result, left = lets(x), None, abs(int(exponent))
     while left:
         if left & 1:
@@ -184,77 +194,14 @@ def power(x: Expr, exponent: float) -> Expr | None:
         if left:
             factor = lets(factor * factor)
     if result is None:
-        return _f(1.0)
-    return lets.close(_f(1.0) / result if exponent < 0 else result)
+        return f32(1.0)
+    return lets.close(f32(1.0) / result if exponent < 0 else result)
 
 
 def nearbyint(x: Expr) -> Expr:
     """The nearest integer, halves to even; exact. Adding 2^23 leaves no bits behind the point."""
-    lets = _Lets()
+    lets = Lets()
     x = lets(x)
-    size = lets(_float(_bits(x) & _i(0x7FFFFFFF)))
-    rounded = _with_sign(lets(size + _f(8388608.0)) - _f(8388608.0), x)
-    return lets.close(tirx.Select(size < _f(8388608.0), rounded, x))
-
-
-class _Lets:
-    """Names for shared sub-expressions: TIR is walked as a tree, sharing by reference is lost.
-
-    TVM's analyzer puts the value of a pure let wherever its variable stands, so building costs grow
-    with the product of the uses along a chain of lets: the formulas use each name few times.
-    """
-
-    def __init__(self) -> None:
-        self._bound: list[tuple[Var, Expr]] = []
-
-    def __call__(self, value: Expr) -> Expr:
-        if isinstance(value, Var):
-            return value
-        var = Var("t", value.ty)
-        self._bound.append((var, value))
-        return var
-
-    def close(self, body: Expr) -> Expr:
-        for var, value in reversed(self._bound):
-            body = tirx.Let(var, value, body)
-        return body
-
-
-def _f(value: float) -> FloatImm:
-    return FloatImm("float32", value)
-
-
-def _i(value: int) -> IntImm:
-    return IntImm("int32", value)
-
-
-def _bits_of(value: float) -> int:
-    return int(np.float32(value).view(np.int32))
-
-
-def _bits(x: Expr) -> Expr:
-    return tirx.reinterpret("int32", x)
-
-
-def _float(x: Expr) -> Expr:
-    return tirx.reinterpret("float32", x)
-
-
-def _with_sign(magnitude: Expr, x: Expr) -> Expr:
-    return _float(_bits(magnitude) | (_bits(x) & _i(-0x80000000)))
-
-
-def _at_most(bound: float, x: Expr) -> Expr:
-    """min(bound, x) that lets a NaN pass, as nan.py says."""
-    return tirx.Min(_f(bound), x)
-
-
-def _at_least(bound: float, x: Expr) -> Expr:
-    return tirx.Max(_f(bound), x)
-
-
-def _horner(x: Expr, coefficients: Sequence[float]) -> Expr:
-    result: Expr = _f(coefficients[0])
-    for coefficient in coefficients[1:]:
-        result = result * x + _f(coefficient)
-    return result
+    size = lets(from_bits(bits(x) & i32(0x7FFFFFFF)))
+    rounded = with_sign(lets(size + f32(8388608.0)) - f32(8388608.0), x)
+    return lets.close(tirx.Select(size < f32(8388608.0), rounded, x))

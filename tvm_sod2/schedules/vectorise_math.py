@@ -1,4 +1,4 @@
-"""Puts the formulas of math.py where a function calls exp, log, erf, tanh, sigmoid and the like."""
+"""Puts the formulas of math.py where a function calls exp, log, erf, sin and the like."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tvm import tirx
 from tvm.ir import Call, Expr, Op
 from tvm.tirx import FloatImm, PrimFunc, Var
 
-from tvm_sod2.schedules import math
+from tvm_sod2.schedules import math, trigonometry
 from tvm_sod2.schedules.nan import PASS_NAN
 
 __all__ = ["vectorise_math"]
 
 
 def vectorise_math(func: PrimFunc) -> PrimFunc:
-    """Replace float32 calls of exp, log, erf, tanh, sigmoid, rounding and constant powers.
+    """Replace float32 calls of exp, log, erf, tanh, sigmoid, sin, cos, round and constant powers.
 
     Before: ``B[i] = T.exp(A[i])``. After: ``B[i] = T.Let(...)`` of adds and multiplications.
     Functions of 16-bit floats are computed in float32: faster, more exact, for some LLVM's only
@@ -60,6 +60,8 @@ _BUILDERS: dict[str, Callable[..., Expr | None]] = {
     "tirx.erf": math.erf,
     "tirx.tanh": math.tanh,
     "tirx.sigmoid": math.sigmoid,
+    "tirx.sin": trigonometry.sin,
+    "tirx.cos": trigonometry.cos,
     "tirx.nearbyint": math.nearbyint,
     "tirx.pow": _constant_power,
 }
@@ -68,7 +70,7 @@ _BUILDERS: dict[str, Callable[..., Expr | None]] = {
 _WIDENED = frozenset(
     f"tirx.{name}"
     for name in (
-        *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "sin", "sinh", "tan"),
+        *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh", "tan"),
         *("exp2", "exp10", "log2", "log10", "log1p"),
     )
 )

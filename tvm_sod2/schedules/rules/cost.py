@@ -11,13 +11,16 @@ from tvm_sod2.schedules.traits import Traits
 
 __all__ = ["EXPENSIVE", "lanes_of", "weight"]
 
-# Arithmetic instructions per vector, roughly: 1 for an addition. From the polynomials in math.py.
+# Arithmetic instructions per vector, roughly: 1 for an addition. From the formulas in math.py and
+# trigonometry.py.
 _CALLS: dict[str, int] = {
     "tirx.exp": 18,
     "tirx.log": 24,
     "tirx.erf": 30,
     "tirx.tanh": 26,
     "tirx.sigmoid": 26,
+    "tirx.sin": 100,
+    "tirx.cos": 100,
     "tirx.pow": 40,
     "tirx.sqrt": 6,
     "tirx.rsqrt": 8,
