@@ -23,6 +23,12 @@ FAMILIES: Mapping[str, list[tuple[str, tuple[int, ...], tuple[int, ...], Mapping
         ("ConvTranspose", (1, 64, 40, 40), (64, 32, 2, 2), {"strides": [2, 2]}),
         ("ConvTranspose", (1, 128, 200), (128, 64, 16), {"strides": [8], "pads": [4, 4]}),
     ],
+    "heads": [
+        ("Conv", (1, 3, 224, 224), (64, 3, 7, 7), {"strides": [2, 2], "pads": [3] * 4}),
+        ("Conv", (1, 3, 224, 224), (64, 3, 3, 3), {"pads": [1] * 4}),
+        ("Conv", (1, 1, 16000), (512, 1, 10), {"strides": [5]}),
+        ("Conv", (1, 1, 16000), (64, 1, 7), {"pads": [3, 3]}),
+    ],
     "dilated": [
         ("Conv", (1, 64, 28, 28), (64, 64, 3, 3), {"dilations": [2, 2], "pads": [2] * 4}),
         ("Conv", (1, 64, 33, 33), (64, 64, 3, 3), {"dilations": [6, 6], "pads": [6] * 4}),
@@ -45,13 +51,15 @@ FAMILIES: Mapping[str, list[tuple[str, tuple[int, ...], tuple[int, ...], Mapping
 def other_convolutions() -> Iterator[Case]:
     """Every case of FAMILIES; multiplications by padding count.
 
-    Convolutions here have as many pixels as their inputs; a transposed one multiplies each of its
-    input's by the whole weight.
+    Convolutions here have as many pixels as their inputs, or a stride's part of them; a transposed
+    one multiplies each of its input's by the whole weight.
     """
     for family, found in FAMILIES.items():
         for operator, x, w, attributes in found:
             node = helper.make_node(operator, ["x0", "w0"], ["y"], **attributes)
             pixels = float(np.prod(x[2:]))
+            if operator == "Conv":
+                pixels /= float(np.prod(attributes.get("strides", 1)))
             more = " ".join(f"{k} {v}" for k, v in attributes.items() if k != "pads")
             sizes = ("x".join(map(str, size)) for size in (w, x[2:]))
             name = f"{operator} {' @'.join(sizes)} {more}".strip()

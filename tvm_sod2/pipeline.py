@@ -31,6 +31,7 @@ from tvm_sod2.passes.fold_stretches import fold_stretches
 from tvm_sod2.passes.fuse import fuse
 from tvm_sod2.passes.fuse_attention import fuse_attention
 from tvm_sod2.passes.integer_operands import integer_operands
+from tvm_sod2.passes.keep_channels_first import keep_channels_first
 from tvm_sod2.passes.layout import layout_passes
 from tvm_sod2.passes.legalize import legalize_passes
 from tvm_sod2.passes.lower import lower_to_vm
@@ -123,6 +124,7 @@ def _cpu_kernels(target: Target) -> list[Phase]:
                 widen_conv1d,
                 *layout_passes(),
                 cancel_permutes,
+                keep_channels_first,
                 merge_concats,
                 separate_pools,
             ],

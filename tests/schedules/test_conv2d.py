@@ -155,8 +155,8 @@ def test_run_time_weights_fall_back(run: Compiled) -> None:
     close(run("run_time_weights", x, w), conv.expected(x, w))
 
 
-def test_channels_first_falls_back(run: Compiled) -> None:
-    assert run.choices["channels_first_group"].startswith("rule ")
+def test_channels_first_images(run: Compiled) -> None:
+    assert run.choices["channels_first_group"].startswith("channels-first conv")
     x, w = random(2, 5, 4, 9), random(6, 5, 3, 3)
     expected = conv2d(x.transpose(0, 2, 3, 1), w.transpose(0, 2, 3, 1), padding=(1, 1, 1, 1))
     close(run("channels_first", x), expected.transpose(0, 3, 1, 2))

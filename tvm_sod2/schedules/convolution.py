@@ -1,4 +1,4 @@
-"""A convolution as emitters read it: channels last, constant weights, a window for each axis."""
+"""A convolution as emitters read it: constant weights, a window for each axis."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution, or a transposed one, of channels-last images with constant weights.
+    """A convolution, or a transposed one, with constant weights.
 
     Attributes:
         layout: the weights' axes by letter, e.g. "OHWI".
@@ -89,6 +89,11 @@ class Convolution:
         return 0 in self.sizes.values()
 
     @property
+    def steps(self) -> int:
+        """Products that a pixel's sum has."""
+        return self.sizes["H"] * self.sizes["W"] * self.sizes["I"]
+
+    @property
     def pixels(self) -> Any:
         """Number of output pixels of the whole batch."""
         return self.batch * self.vertical.out * self.horizontal.out
@@ -105,14 +110,14 @@ class Convolution:
         return (pixel, line) if self.turned else (line, pixel)
 
 
-def read_convolution(group: Group) -> Convolution | Refusal:
-    """The group's anchor; refuses other layouts, and weights that cannot be packed."""
+def read_convolution(group: Group, images: str = "NHWC") -> Convolution | Refusal:
+    """The group's anchor; refuses images of other layouts, and weights that cannot be packed."""
     attrs = group.attrs
     x, w = group.inputs
     if not group.packable(w):
         return Refusal("the weights cannot be packed")
-    if attrs["data_layout"] != "NHWC":
-        return Refusal("not channels-last")
+    if attrs["data_layout"] != images:
+        return Refusal(f"not {images}")
     layout = str(attrs["kernel_layout"])
     sizes = dict(zip(layout, (int(d) for d in w.shape), strict=True))
     padding = [int(p) for p in attrs["padding"]]
@@ -123,8 +128,8 @@ def read_convolution(group: Group) -> Convolution | Refusal:
             int(attrs["dilation"][axis]),
             padding[axis],
             padding[axis + 2],
-            x.shape[axis + 1],
-            group.output.shape[axis + 1],
+            x.shape[images.index(letter)],
+            group.output.shape[images.index(letter)],
         )
         for axis, letter in enumerate("HW")
     )

@@ -13,6 +13,7 @@ from tvm.ir import GenericConst, GlobalVar, IRModule
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tvm_sod2.errors import BuildError
+from tvm_sod2.schedules.channels_first import emit_channels_first
 from tvm_sod2.schedules.conv2d import emit_conv2d
 from tvm_sod2.schedules.conv_transpose import emit_conv2d_transpose
 from tvm_sod2.schedules.conv_transpose_phases import emit_phases
@@ -43,7 +44,7 @@ Emitter = Callable[[Group, Traits], Kernel | Refusal]
 EMITTERS: dict[str, tuple[Emitter, ...]] = {
     "matmul": (emit_matmul, emit_runtime_matmul),
     "conv2d_transpose": (emit_conv2d_transpose, emit_phases),
-    "conv2d": (emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d),
+    "conv2d": (emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d, emit_channels_first),
     "integer_matmul": (emit_int8_matmul, emit_int8_runtime_matmul),
     "integer_conv2d": (
         emit_int8_depthwise_words,

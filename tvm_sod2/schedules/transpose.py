@@ -1,4 +1,4 @@
-"""A square of vectors transposed in registers."""
+"""Lanes of several vectors chosen, and a square of vectors transposed in registers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def transpose(code: Code, rows: Sequence[Any]) -> None:
         second = [lanes + j if j & block else j + block for j in range(lanes)]
         for i in (i for i in range(lanes) if not i & block):
             pair = [rows[i][whole], rows[i + block][whole]]
-            code.store(kept, _shuffled(pair, first), whole)
-            code.store(rows[i + block], _shuffled(pair, second), whole)
+            code.store(kept, shuffled(pair, first), whole)
+            code.store(rows[i + block], shuffled(pair, second), whole)
             code.store(rows[i], kept[whole], whole)
         block *= 2
 
 
-def _shuffled(vectors: list[Any], lanes: list[int]) -> Any:
-    return tirx.Shuffle(vectors, [tirx.IntImm("int32", lane) for lane in lanes])
+def shuffled(vectors: Sequence[Any], lanes: Sequence[int]) -> Any:
+    """The lanes, by their number among those of all vectors, as one vector."""
+    return tirx.Shuffle(list(vectors), [tirx.IntImm("int32", lane) for lane in lanes])
