@@ -283,4 +283,18 @@ DIMS = [
         [{"p": 4}, {"p": 2}, {"p": 3}],
         {"sizes": [[0, 1], [0, 1], [1, 0]]},
     ),
+    Found(
+        "slice_between_a_branch_and_a_convolution",
+        "ConvertLayout's cast to a symbol that the old dim is over: FuseTIR did not end",
+        """(float[n,3,m,n] x, int64[3] i, bool c) => (float[a,b,d,e] y, float[f,g,h,j] z)
+        <float[4] scales = {1, 1, 3, 1}, float[3,1,1,1] w = {1, 2, -1}> {
+            big = Resize<mode = "nearest">(x, , scales)
+            first, second, third = Split<axis = -2, num_outputs = 3>(big)
+            y = If(c) <then_branch = t () => (float[n,3,3,n] p) { p = Gather<axis = 2>(third, i) },
+                       else_branch = f () => (float[n,3,m,n] q) { q = Identity(x) }>
+            v = Conv<group = 3, strides = [3, 1]>(first, w)  z = HardSwish(v)
+        }""",
+        [{"n": 7, "m": 3}, {"n": 5, "m": 4}, {"n": 3, "m": 11}],
+        {"i": [[-3, 2, -2], [0, -1, 0], [-1, 3, 2]], "c": [False, True, True]},
+    ),
 ]

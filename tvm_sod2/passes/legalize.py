@@ -7,6 +7,7 @@ from tvm import relax, tirx
 
 from tvm_sod2.passes.bind_scalars import bind_scalars
 from tvm_sod2.passes.fuse_tir import fuse_tir
+from tvm_sod2.passes.safe_casts import safe_casts
 from tvm_sod2.passes.select_dims import select_dims
 
 
@@ -17,6 +18,7 @@ def legalize_passes() -> list[tvm.transform.Pass]:
     return [
         relax.transform.LegalizeOps(LEGALIZE, skip_ops=["relax.reshape"]),
         select_dims,
+        safe_casts,
         fuse_tir,
         bind_scalars,
         # It reads blocks, so it runs while kernels still have them.

@@ -22,6 +22,7 @@ from tvm_sod2.passes.empty_constants import empty_constants
 from tvm_sod2.passes.free import FreeAfterLastUse
 from tvm_sod2.passes.lift_scratch import LiftScratch
 from tvm_sod2.passes.requirements import CheckRequirements
+from tvm_sod2.passes.safe_casts import safe_casts
 from tvm_sod2.passes.safe_divisions import safe_divisions
 from tvm_sod2.passes.shape_tensors import LowerShapeToTensor
 
@@ -62,6 +63,7 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         relax.transform.ComputePrimValue(),
         relax.transform.VMShapeLower(),
         safe_divisions,
+        safe_casts,
         relax.transform.CanonicalizeBindings(),
         FreeAfterLastUse(),
         relax.transform.AttachGlobalSymbol(),

@@ -14,6 +14,15 @@ from tvm import relax, tirx
 
 from tvm_sod2.op_classes import Fact
 from tvm_sod2.op_classes.expressions import symbols_of
+from tvm_sod2.passes.mutate import map_functions
+
+__all__ = ["SafeCasts", "safe_casts"]
+
+
+@tvm.transform.module_pass(opt_level=0, name="SafeCasts")
+def safe_casts(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Make the casts safe that TVM's passes write where they infer a type anew."""
+    return map_functions(mod, lambda func: _Safe().visit_expr(func))
 
 
 class SafeCasts:
@@ -49,3 +58,15 @@ class SafeCasts:
                     found.add(symbol)
                     work.append(symbol)
         return found
+
+
+@relax.expr_functor.mutator
+class _Safe(relax.PyExprMutator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.casts = SafeCasts(self.builder_)
+
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        value = self.builder_.normalize(self.visit_expr(binding.value))
+        ready = self.casts.ready(value, binding.ty)
+        super().visit_match_cast_(relax.MatchCast(binding.var, ready, binding.ty))
