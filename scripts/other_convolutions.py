@@ -39,6 +39,7 @@ FAMILIES: Mapping[str, list[tuple[str, tuple[int, ...], tuple[int, ...], Mapping
         ("Conv", (1, 128, 28, 28), (128, 4, 3, 3), {"pads": [1] * 4, "group": 32}),
         ("Conv", (1, 256, 14, 14), (256, 8, 3, 3), {"pads": [1] * 4, "group": 32}),
         ("Conv", (1, 64, 28, 28), (128, 1, 3, 3), {"pads": [1] * 4, "group": 64}),
+        ("Conv", (1, 32, 28, 28), (128, 1, 3, 3), {"pads": [1] * 4, "group": 32}),
     ],
     "of rows": [
         ("Conv", (1, 64, 500), (64, 64, 3), {"pads": [1, 1]}),

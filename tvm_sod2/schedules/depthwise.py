@@ -8,7 +8,7 @@ of a kernel row unrolled, border pixels one by one over the taps that lie inside
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,17 +17,21 @@ from tvm import tirx
 
 from tvm_sod2.schedules.convolution import Convolution, read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, Refusal, i64, ramp
+from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, Refusal, i64, ramp, splat
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, Widths
 from tvm_sod2.schedules.strips import Strip, strips
 from tvm_sod2.schedules.traits import Traits
+from tvm_sod2.schedules.transpose import shuffled
 
 R = TypeVar("R", bound=Registers)
 
 # Rows of a tile; output rows of a task.
 _PIXELS, _BAND = 4, 8
+
+# Of a channel: powers of two, so that no vector begins among the filters of one.
+_FILTERS = (1, 2, 4)
 
 # A tile's registers over so many taps of a kernel row from a first one on.
 Begin = Callable[[Strip, Any, int, Widths, Any, Any], R]
@@ -39,13 +43,13 @@ Tap = Callable[[R, Strip, Any, Any, Any], None]
 Row = Callable[[R, Strip, Any, Any], None]
 
 
-def read_depthwise(group: Group) -> Convolution | Refusal:
-    """A convolution with one filter for each channel."""
+def read_depthwise(group: Group, filters: Sequence[int] = (1,)) -> Convolution | Refusal:
+    """A convolution with one filter for each channel, or another number of `filters`."""
     conv = read_convolution(group)
     if isinstance(conv, Refusal):
         return conv
-    if conv.sizes["I"] != 1 or conv.groups != conv.sizes["O"] or conv.empty:
-        return Refusal("not one filter for each channel")
+    if conv.sizes["I"] != 1 or conv.empty or conv.sizes["O"] // conv.groups not in filters:
+        return Refusal(f"not {' or '.join(map(str, filters))} filters for each channel")
     return conv
 
 
@@ -101,11 +105,15 @@ def write_depthwise(
 
 
 def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
-    """One filter for each channel; any size, stride, padding and dilation."""
-    conv = read_depthwise(group)
+    """One filter for each channel, or a few; any size, stride, padding and dilation.
+
+    Several filters of a channel lie side by side: each vector of inputs is spread out for them.
+    """
+    conv = read_depthwise(group, _FILTERS)
     if isinstance(conv, Refusal):
         return conv
     height, width, channels = (conv.sizes[letter] for letter in "HWO")
+    each = channels // conv.groups
     chunks = chunks_of(channels, traits.lanes("float32"))
     taps = [i64(height), i64(width), i64(channels)]
     packed = tirx.decl_buffer(taps, "float32", f"{conv.weights.name}_packed")
@@ -118,10 +126,15 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
         def channels_at(offset: int, size: int) -> Any:
             return ramp(channel + i64(offset), size)
 
-        registers.multiply(
-            lambda r, *part: conv.data[(*strip.under(kh, kw, r), channels_at(*part))],
-            lambda *part: packed[kh, kw, channels_at(*part)],
-        )
+        def data(r: int, offset: int, size: int) -> Any:
+            first, count = (channel + i64(offset)) // i64(each), max(size // each, 1)
+            inputs = conv.data[(*strip.under(kh, kw, r), ramp(first, count))]
+            if each == 1 or count == 1:
+                return inputs if each == 1 else splat(inputs, size)
+            # TVM's shuffle gives no more lanes than it takes.
+            return shuffled([inputs] * each, [i // each for i in range(size)])
+
+        registers.multiply(data, lambda *part: packed[kh, kw, channels_at(*part)])
 
     work = conv.pixels * i64(height * width * channels)
     write_depthwise(code, group, conv, chunks, work, begin, tap)
