@@ -133,6 +133,16 @@ def test_every_size(run: Compiled, name: str) -> None:
     assert tried >= 3
 
 
+@pytest.mark.parametrize("name", [name for name in CONVS if name.startswith("depthwise")])
+def test_depthwise_bands_of_rows(run: Compiled, name: str) -> None:
+    """Numbers of rows around those of one band and of two, and enough work for two threads."""
+    conv = CONVS[name]
+    kernel, bias = random(*conv.kernel), random(conv.kernel[0])
+    for image in ((1, 15, 6), (1, 16, 7), (2, 17, 5), (1, 33, 8), (1, 67, 40)):
+        x = random(*image, conv.kernel[3] * conv.groups)
+        close(run(name, x), relu(conv.expected(x, kernel) + bias))
+
+
 @pytest.mark.parametrize("name", UPRIGHT)
 def test_images_one_pixel_wide(run: Compiled, name: str) -> None:
     conv = UPRIGHT[name]
