@@ -32,6 +32,7 @@ import tvm_sod2
 
 ROUNDS = 15
 IMAGE, SMALL = (1, 64, 112, 112), (8, 32, 28, 28)
+MAP = (1, 256, 20, 20)
 SEQUENCE = (4, 128, 768)
 DOUBLED = np.array([1, 1, 2, 2], np.float32)
 
@@ -89,7 +90,10 @@ def floats(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(0.5, 1.5, shape).astype(np.float32)
 
 
-MAPS = ("Exp", "Log", "Erf", "Tanh", "Sigmoid", "Sqrt", "Reciprocal", "Relu", "Softplus", "Mish")
+MAPS = (
+    *("Exp", "Log", "Erf", "Tanh", "Sigmoid", "Sin", "Cos", "Sqrt", "Reciprocal", "Relu"),
+    *("Softplus", "Mish", "Gelu"),
+)
 
 ROWS = [
     *(Row(name, name, [SEQUENCE]) for name in MAPS),
@@ -118,6 +122,8 @@ ROWS = [
     Row("ArgMax, last", "ArgMax", [SEQUENCE], attributes={"axis": -1}),
     Row("ArgMax, channels", "ArgMax", [IMAGE], attributes={"axis": 1}),
     Row("TopK, 5 of 768", "TopK", [SEQUENCE], [ints(5)], outputs=2),
+    Row("TopK, 1 of 80", "TopK", [(2100, 80)], [ints(1)], outputs=2),
+    Row("TopK, 300 of 8400", "TopK", [(1, 8400)], [ints(300)], outputs=2),
     Row("TopK, 100 of 86016", "TopK", [(1, 86016)], [ints(100)], outputs=2),
     Row("CumSum, last", "CumSum", [SEQUENCE], [np.int64(2)]),
     Row("CumSum, middle", "CumSum", [SEQUENCE], [np.int64(1)]),
@@ -136,6 +142,8 @@ ROWS = [
     Row("Expand", "Expand", [(4, 128, 1)], [ints(4, 128, 768)]),
     Row("Tile", "Tile", [SMALL], [ints(1, 1, 2, 2)]),
     Row("MaxPool 3x3/2", "MaxPool", [IMAGE], (), {"kernel_shape": [3, 3], "strides": [2, 2]}),
+    Row("MaxPool 5x5/1", "MaxPool", [IMAGE], (), {"kernel_shape": [5, 5], "pads": [2] * 4}),
+    Row("MaxPool 13x13/1", "MaxPool", [MAP], (), {"kernel_shape": [13, 13], "pads": [6] * 4}),
     Row(
         "AveragePool 2x2/2", "AveragePool", [IMAGE], (), {"kernel_shape": [2, 2], "strides": [2, 2]}
     ),
