@@ -12,6 +12,7 @@ from onnx import helper
 # By family: the operator, its input, its weight as ONNX has it, its attributes.
 FAMILIES: Mapping[str, list[tuple[str, tuple[int, ...], tuple[int, ...], Mapping[str, Any]]]] = {
     "volumes": [
+        ("Conv", (1, 32, 8, 28, 28), (64, 32, 1, 1, 1), {}),
         ("Conv", (1, 16, 16, 28, 28), (32, 16, 3, 3, 3), {"pads": [1] * 6}),
         ("Conv", (1, 64, 8, 14, 14), (64, 64, 3, 3, 3), {"pads": [1] * 6}),
         ("Conv", (1, 32, 8, 28, 28), (32, 1, 3, 3, 3), {"pads": [1] * 6, "group": 32}),

@@ -17,6 +17,7 @@ from tvm_sod2.passes.flatten_conv3d import flatten_conv3d
 
 FIRST = rng.normal(size=(6, 3, 3, 2, 3)).astype("float32")
 SECOND = rng.normal(size=(4, 6, 1, 3, 3)).astype("float32")
+POINT = rng.normal(size=(8, 6, 1, 1, 1)).astype("float32")
 SHIFT = rng.normal(size=(1, 6, 1, 1, 1)).astype("float32")
 SPACE = rng.normal(size=(5, 6)).astype("float32")
 DEPTH = rng.normal(size=(7, 1, 1)).astype("float32")
@@ -116,3 +117,38 @@ def test_as_onnx_runtime(name: str) -> None:
         expected = session.run(None, {"x": data})[0]
         found = main(tvm.runtime.tensor(data)).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_channels_alone_are_a_product() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 6, "d", "h", 5), "float32")):
+            with R.dataflow():
+                a = R.nn.relu(R.nn.conv3d(x, R.const(POINT)))
+                R.output(a)
+            return a
+
+    flat = flatten_conv3d(Net)
+    relax.analysis.well_formed(flat)
+    assert [name for name in operators(flat) if name != "reshape"] == ["matmul", "relu"]
+    for batch, depth, height in ((2, 5, 3), (1, 1, 1), (3, 2, 7)):
+        x = rng.normal(size=(batch, 6, depth, height, 5)).astype("float32")
+        np.testing.assert_allclose(run(flat, x), run(Net, x), rtol=1e-4, atol=1e-4)
+
+
+def test_channels_of_planes_stay_a_convolution() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 3, "d", 6, 6), "float32")):
+            with R.dataflow():
+                a = R.nn.conv3d(x, R.const(FIRST))
+                b = R.nn.conv3d(a, R.const(POINT))
+                c = R.nn.conv3d(x, R.const(POINT[:, :3]), strides=[1, 2, 1])
+                R.output(b, c)
+            return (b, c)
+
+    names = operators(flatten_conv3d(Net))
+    assert names.count("conv2d") == 3
+    assert "matmul" not in names

@@ -6,12 +6,15 @@
 Image number n * d of `planes` has, side by side in its channels, the planes of x that the kernel's
 planes lie on where they make plane d of batch n: a copy of x for each plane of the kernel, little
 beside what is done with it. With a filter for each channel there is a conv2d for each of the
-kernel's planes, and their sum. What is elementwise takes the images of its operand.
+kernel's planes, and their sum. What is elementwise takes the images of its operand. Where the
+kernel is 1x1x1 and its operand no image, it is a matrix product, of channels as they lie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -58,7 +61,8 @@ class _Flattener(ImageMutator):
         if not _is_tensor(value) or value.ty.ndim != 5:
             return None
         if value.op.name == "relax.nn.conv3d":
-            return self._convolution(value)
+            alone = value.args[0] not in self.images and _is_pointwise(value)
+            return None if alone else self._convolution(value)
         if not is_elementwise(value.op.name):
             return None
         if not any(argument in self.images for argument in value.args):
@@ -67,6 +71,17 @@ class _Flattener(ImageMutator):
             return None
         operands = [self._operand(argument) for argument in value.args]
         return relax.Call(value.op, operands, value.attrs, value.ty_args)
+
+    def visit_call_(self, call: relax.Call) -> Expr:
+        call = super().visit_call_(call)
+        if not _is_pointwise(call):
+            return call
+        x, weight = call.args
+        n, inputs, *space = _dims(x)
+        columns = relax.ShapeExpr([n, inputs, reduce(mul, space)])
+        matrix = self.builder_.emit(R.reshape(weight, relax.ShapeExpr(_dims(weight)[:2])))
+        product = R.matmul(matrix, self.builder_.emit(R.reshape(x, columns)))
+        return R.reshape(self.builder_.emit(product), relax.ShapeExpr(_dims(call)))
 
     def _operand(self, operand: Expr) -> Expr:
         """The planes of an operand that broadcasts with volumes."""
@@ -132,6 +147,27 @@ class _Flattener(ImageMutator):
             )
         flat = [n * out, *size, channels * len(planes)]
         return self.builder_.emit(R.reshape(volume, relax.ShapeExpr(flat)))
+
+
+def _is_pointwise(call: relax.Call) -> bool:
+    """Whether it is a product of channels at each place of a volume."""
+    if getattr(call.op, "name", "") != "relax.nn.conv3d" or not all(map(_is_tensor, call.args)):
+        return False
+    attrs = call.attrs
+    layouts = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout)
+    whole = [*attrs.strides, attrs.groups, *map(_number, _dims(call.args[1])[2:])]
+    return (
+        layouts == ("NCDHW", "OIDHW", "NCDHW")
+        and _is_tensor(call)
+        and str(call.ty.dtype) == "float32"
+        and all(int(one) == 1 for one in whole)
+        and all(int(p) == 0 for p in attrs.padding)
+    )
+
+
+def _number(dim: Any) -> int:
+    """A known dim, or 0."""
+    return int(dim) if isinstance(dim, tirx.IntImm) else 0
 
 
 def _gather(
