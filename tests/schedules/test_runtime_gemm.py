@@ -145,7 +145,7 @@ def test_few_columns(run: Compiled, k: int, n: int) -> None:
         close(run("batches", x, y), x.astype(float) @ y)
 
 
-@pytest.mark.parametrize("n", [127, 128, 129, 250])
+@pytest.mark.parametrize("n", [127, 128, 129, 250, 1023, 1024, 1025, 1300])
 def test_one_row(run: Compiled, n: int) -> None:
     for k in (0, 1, 17):
         x, y = random(1, k), random(k, n)

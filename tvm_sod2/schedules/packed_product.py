@@ -24,6 +24,9 @@ from tvm_sod2.schedules.transpose import transpose
 
 ROWS = 6
 
+MANY = 20
+"""Rows from which on a panel is packed that need not be; even blocks then have five or six."""
+
 APART = 4096
 """Bytes between the packed panels of two workers.
 
@@ -36,11 +39,14 @@ a distance, for lines that another core has just written or is about to write. T
 class PackedProduct:
     """Writes a product for N of at least one vector."""
 
-    def __init__(self, code: Code, factors: Product, traits: Traits) -> None:
+    def __init__(self, code: Code, factors: Product, traits: Traits, many: bool) -> None:
+        """`many`: there are `MANY` rows and two vectors of columns, so that blocks have no less
+        than five and panels no less than half of the most: a quarter of the versions."""
         self.code, self.factors = code, factors
         self.lanes = traits.lanes("float32")
         # Beside the sums: the panel's vectors and one broadcast element.
         self.most = 4 if traits.vector_registers >= 32 else 2
+        self.least = (ROWS - 1, self.most // 2) if many else (1, 1)
         vectors = (factors.n + i64(self.lanes - 1)) // i64(self.lanes)
         rows = (factors.m + i64(ROWS - 1)) // i64(ROWS)
         tasks = product(factors.batch) * rows * ((vectors + i64(self.most - 1)) // i64(self.most))
@@ -76,7 +82,7 @@ class PackedProduct:
                 low = code.slot(tirx.max(begin - task, i64(0)), "low")
                 high = code.slot(tirx.min(end - task, blocks.count), "high")
                 rows = partial(self._rows, blocks, base, at, first, low, high)
-                by_rows(code, count, self.most, rows)
+                by_rows(code, count, self.most, rows, self.least[1])
 
     def _start(self, vector: Any) -> Any:
         """The first column of a vector."""
@@ -151,7 +157,7 @@ class PackedProduct:
                     )
                     done(registers)
 
-                by_rows(code, rows, ROWS, fill)
+                by_rows(code, rows, ROWS, fill, self.least[0])
 
             def lead(r: Any) -> Sequence[Any]:
                 return *at, row + r

@@ -76,13 +76,13 @@ class Panels:
             code.branch([(panel < i64(whole), lambda: write(full)), (None, lambda: write(tail))])
 
 
-def by_rows(code: Code, rows: Any, most: int, fill: Callable[[int], None]) -> None:
-    """One version of `fill` for each number of rows up to `most`, full one first.
+def by_rows(code: Code, rows: Any, most: int, fill: Callable[[int], None], least: int = 1) -> None:
+    """One version of `fill` for each number of rows from `least` to `most`, full one first.
 
     No version carries a predicate.
     """
-    cases = [(rows == i64(count), partial(fill, count)) for count in range(most, 1, -1)]
-    code.branch([*cases, (None, partial(fill, 1))])
+    cases = [(rows == i64(count), partial(fill, count)) for count in range(most, least, -1)]
+    code.branch([*cases, (None, partial(fill, least))])
 
 
 def widths(columns: int, lanes: int) -> Widths:

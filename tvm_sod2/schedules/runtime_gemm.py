@@ -40,7 +40,7 @@ from tvm_sod2.schedules.kernel import (
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.operands import Product
 from tvm_sod2.schedules.output import Output
-from tvm_sod2.schedules.packed_product import ROWS, PackedProduct, steps
+from tvm_sod2.schedules.packed_product import MANY, ROWS, PackedProduct, steps
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, product
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
@@ -53,9 +53,6 @@ STEPS = 20
 
 To add up the lanes of a tile of 4x4 takes 100 cycles; to transpose, 5 for each vector and step.
 """
-
-PACK = 20
-"""Rows from which on a panel is packed that need not be."""
 
 
 def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
@@ -101,7 +98,7 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
         yield tiles(tirx.And(n.equal(i64(1)), m >= i64(row.columns)), other, row)
         for shape in (*wide, Shape(ROWS, 1, max(lanes // 4, 1))):
             yield tiles(tirx.And(few, m >= i64(shape.columns)), other, shape)
-    packed = PackedProduct(code, factors, traits)
+    packed = PackedProduct(code, factors, traits, not factors.b.turned)
     if factors.b.turned:
         yield dots(tirx.And(m.equal(i64(1)), long), other, True)
         if not factors.a.turned:
@@ -109,9 +106,11 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
             yield dots(tirx.And(m < i64(lanes), enough), other, False)
         yield n >= i64(lanes), packed.write, packed.name, packed.scratch
     else:
-        yield tiles(tirx.And(m.equal(i64(1)), n >= i64(row.columns)), factors, row)
+        # Long rows of B are read a KiB at a time: there is less of them in the caches.
+        for shape, least in ((Shape(1, 16, lanes), 64 * lanes), (row, row.columns)):
+            yield tiles(tirx.And(m.equal(i64(1)), n >= i64(least)), factors, shape)
         # Short sums are bound by the stores, which want whole rows.
-        enough = tirx.And(tirx.And(m >= i64(PACK), n >= i64(2 * lanes)), long)
+        enough = tirx.And(tirx.And(m >= i64(MANY), n >= i64(2 * lanes)), long)
         yield enough, packed.write, packed.name, packed.scratch
         for shape in (*wide, half):
             yield tiles(n >= i64(shape.columns), factors, shape)
