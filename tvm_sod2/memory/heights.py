@@ -18,6 +18,7 @@ from tvm import tirx
 from tvm_ffi import structural_map
 
 from tvm_sod2.memory.dominance import Dominance
+from tvm_sod2.memory.probes import Probes
 from tvm_sod2.memory.sizes import ZERO, Monomial, Poly, SizeAlgebra, add
 from tvm_sod2.memory.text import to_python
 
@@ -27,6 +28,8 @@ GROUND: Height = frozenset()
 _MOST_TERMS = 8
 _DEEPEST = 2
 """Maxima within maxima that a proof looks into; each has more than `_MOST_TERMS` members."""
+_LIKELIEST = 2
+"""Members of a maximum that a proof tries: those with the most to spare."""
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Heights:
 
     def __post_init__(self) -> None:
         self._dominance = Dominance(self.sizes)
+        self._probes = Probes(self.sizes)
 
     def top(self, base: Height, size: Poly) -> Height:
         """`base` with `size` bytes on it."""
@@ -69,6 +73,21 @@ class Heights:
             term = self.sizes.expr(poly)
             total = term if total is None else tirx.max(total, term)
         return tirx.IntImm("int64", 0) if total is None else total
+
+    def length(self, height: Height) -> int:
+        """How many terms `closed` has: maxima within maxima multiply."""
+        lengths: dict[Monomial, int] = {}
+        for symbol, value in self.named.items():
+            lengths[self.sizes.atom(symbol)[0][0]] = _terms(value, lengths)
+        return _terms(height, lengths)
+
+    def dims(self, height: Height) -> set[tirx.Var]:
+        """The dims in `closed`."""
+        found: set[tirx.Var] = set()
+        for symbol, value in ((None, height), *reversed(self.named.items())):
+            if symbol is None or symbol in found:
+                found |= set(tirx.analysis.undefined_vars(self.expr(value)))
+        return found - self.named.keys()
 
     def closed(self, height: Height) -> tvm.ir.Expr:
         """`height` as an expression over dims alone."""
@@ -117,6 +136,9 @@ class Heights:
 
     def _dominated(self, small: Poly, large: Poly, deep: int = _DEEPEST) -> bool:
         """Whether ``small <= large``, also because a maximum is no less than its members."""
+        lead = self._probes.at(large) - self._probes.at(small)
+        if lead.min() < 0:
+            return False
         if self._dominance.at_most(small, large):
             return True
         if deep == 0:
@@ -124,8 +146,11 @@ class Heights:
         for mono, factor in large:
             members = self._members.get(mono) if factor == 1 else None
             if members is not None:
-                rest = add(large, ((mono, -1),))
-                return any(self._dominated(small, add(rest, part), deep - 1) for part in members)
+                rest, most = add(large, ((mono, -1),)), self._probes.at(((mono, 1),))
+                leads = {m: (lead - most + self._probes.at(m)).min() for m in members}
+                likely = sorted((-least, m) for m, least in leads.items() if least >= 0)
+                tried = (add(rest, member) for _, member in likely[:_LIKELIEST])
+                return any(self._dominated(small, other, deep - 1) for other in tried)
         return False
 
     def _highest_value(self, height: Height, dims: Mapping[str, int]) -> int:
@@ -137,7 +162,12 @@ class Heights:
             self.named[symbol] = height
             name = self._names[height] = self.sizes.atom(symbol)
             self._members[name[0][0]] = height
+            self._probes.define(name[0][0][0], height)
         return frozenset([self._names[height]])
+
+
+def _terms(height: Height, lengths: Mapping[Monomial, int]) -> int:
+    return sum(lengths.get(mono, 1) for poly in height for mono, _ in poly)
 
 
 def _replace(symbol: tirx.Var, value: tvm.ir.Expr, var: tirx.Var) -> tvm.ir.Expr:

@@ -62,6 +62,16 @@ class Plan:
         return total
 
     @property
+    def arena_length(self) -> int:
+        """How many terms `arena_bytes` has; without end where many dims are unrelated."""
+        return sum(self.heights.length(segment.height) for segment in self.segments)
+
+    @property
+    def arena_dims(self) -> set[tirx.Var]:
+        """The dims in `arena_bytes`."""
+        return set().union(*(self.heights.dims(segment.height) for segment in self.segments))
+
+    @property
     def arena_text(self) -> str:
         """`arena_bytes` in Python's syntax, short; `memory.arena_bytes` evaluates it."""
         heights, total = self.heights, [segment.height for segment in self.segments]

@@ -17,6 +17,9 @@ from tvm_sod2.memory.plan import Plan
 from tvm_sod2.memory.symbols import input_symbols
 from tvm_sod2.memory.text import to_python
 
+MOST_TERMS = 4096
+"""Of an expression that is rewritten for a caller; each rewriting walks all of them."""
+
 
 class Totals:
     """Totals of a module's functions; `plans` has a plan for each Relax function."""
@@ -29,11 +32,11 @@ class Totals:
     def text(self, gvar: GlobalVar) -> str:
         """Bytes in Python's syntax over the dims of the function's inputs.
 
-        "" where they depend on more: on a dim known only while the function runs, or on how deep
-        functions call each other in a cycle.
+        "" where they depend on more, on a dim known only while the function runs, or on how deep
+        functions call each other in a cycle; and where a callee's have more than `MOST_TERMS`.
         """
         called = self._called(gvar)
-        if called is None or not self._known(gvar, [self._plans[gvar].arena_bytes]):
+        if called is None or not self._known(gvar, self._plans[gvar].arena_dims):
             return ""
         names = self._plans[gvar].heights.sizes.names
         own = self._plans[gvar].arena_text
@@ -67,7 +70,7 @@ class Totals:
         for call in _calls(self._mod[gvar], self._plans):
             total = self._total(call.op)
             moved = None if total is None else _in_caller(total, self._mod[call.op], call)
-            if moved is None or not self._known(gvar, [moved]):
+            if moved is None or not self._known(gvar, tirx.analysis.undefined_vars(moved)):
                 known = False
                 break
             found.append(moved)
@@ -75,18 +78,18 @@ class Totals:
         return found if known else None
 
     def _total(self, gvar: GlobalVar) -> tvm.ir.Expr | None:
-        called = self._called(gvar)
-        own = self._plans[gvar].arena_bytes
-        if called is None or not self._known(gvar, [own]):
+        called, plan = self._called(gvar), self._plans[gvar]
+        if called is None or not self._known(gvar, plan.arena_dims):
+            return None
+        if plan.arena_length > MOST_TERMS:
             return None
         highest: tvm.ir.Expr = tirx.IntImm("int64", 0)
         for expr in called:
             highest = tirx.max(highest, expr)
-        return own + highest
+        return plan.arena_bytes + highest
 
-    def _known(self, gvar: GlobalVar, exprs: Iterable[tvm.ir.Expr]) -> bool:
-        symbols = set(input_symbols(self._mod[gvar]))
-        return all(v in symbols for expr in exprs for v in tirx.analysis.undefined_vars(expr))
+    def _known(self, gvar: GlobalVar, dims: Iterable[tirx.Var]) -> bool:
+        return set(dims) <= set(input_symbols(self._mod[gvar]))
 
 
 def _calls(func: relax.Function, functions: Mapping[GlobalVar, Plan]) -> list[relax.Call]:
