@@ -30,7 +30,7 @@ INPUTS = 4
 """The most input channels of a first layer."""
 
 LONGEST = 256
-"""Products for an element up to which a kernel's inputs stay in the first-level cache."""
+"""Products for an element up to which moving it counts."""
 
 OUTPUTS = 32
 """Output channels, for each pixel of the stride, that pay for laying the inputs out anew."""

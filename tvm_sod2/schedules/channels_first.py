@@ -53,7 +53,8 @@ def emit_channels_first(group: Group, traits: Traits) -> Kernel | Refusal:
     blocks, shape = -(-channels // rows), replace(shape, rows=rows)
     dims = [i64(d) for d in (blocks, steps, shape.rows)]
     packed = tirx.decl_buffer(dims, "float32", f"{conv.weights.name}_packed")
-    tiles = traits.l1_bytes // 2 // (4 * steps * shape.columns)
+    # Wide parts have few borders; the second-level cache feeds a tile as fast as it multiplies.
+    tiles = traits.l2_bytes // 8 // (4 * steps * shape.columns)
     code = Code()
     width = shape.columns * min(max(tiles, 1), _MOST_TILES)
     _Rows(code, group, conv, shape, packed, width).write()
