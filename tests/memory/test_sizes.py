@@ -163,6 +163,18 @@ def test_pairs_that_differ_either_way_are_not_searched(monkeypatch: pytest.Monke
         assert heights.evaluate(height, dims) == want
 
 
+def test_sizes_that_divide_by_a_difference_of_dims_have_maxima() -> None:
+    sizes = SizeAlgebra([N, M])
+    heights = Heights(sizes)
+    terms = [frozenset([sizes.bytes_of([M // (N - value)], FLOAT)]) for value in (1, 3, 64)]
+    height = heights.highest([*terms, {sizes.bytes_of([N], FLOAT)}])
+    for n, m in ((0, 5), (2, 1000), (100, 7)):
+        counts = [n, *(m // (n - value) for value in (1, 3, 64))]
+        assert heights.evaluate(height, {"n": n, "m": m}) == max(
+            -(-c * 4 // 64) * 64 for c in counts
+        )
+
+
 def test_the_length_and_dims_of_a_maximum_are_known_without_writing_it() -> None:
     symbols = [tirx.Var(f"d{i}", "int64") for i in range(30)]
     sizes = SizeAlgebra(symbols)

@@ -6,6 +6,7 @@ dims, each symbol small in some and large in others, tells so for nearly all of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from random import Random
 
 import numpy as np
@@ -15,7 +16,7 @@ from tvm import tirx
 from tvm_sod2.memory.sizes import Poly, SizeAlgebra
 
 _POINTS = 16
-_VALUES = (1, 3, 17, 64, 1000, 65536)  # no 0: an atom may divide by a dim
+_VALUES = (1, 3, 17, 64, 1000, 65536)  # no 0: atoms may divide by dims
 
 
 class Probes:
@@ -50,5 +51,13 @@ class Probes:
             chosen = {name: Random(name).choices(_VALUES, k=_POINTS) for name in names}
             value_of = self._sizes.value_of[atom]
             points = ({name: v[i] for name, v in chosen.items()} for i in range(_POINTS))
-            self._atoms[atom] = np.array([value_of(point) for point in points], dtype=object)
+            self._atoms[atom] = np.array([_value(value_of, p) for p in points], dtype=object)
         return self._atoms[atom]
+
+
+def _value(value_of: Callable[[Mapping[str, int]], int], point: Mapping[str, int]) -> int:
+    """The value; 0 where it divides by 0, which can cost a proof and never make a false one."""
+    try:
+        return value_of(point)
+    except ZeroDivisionError:
+        return 0
