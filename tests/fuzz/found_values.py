@@ -183,4 +183,14 @@ VALUES = [
         }""",
         [{}],
     ),
+    Found(
+        "slice_that_must_be_1_to_broadcast",
+        "Relax refused to stretch a dim that cannot be the common one",
+        """(float[3,d,d] x, float[3,2,3] u, float[3,1,3] w) => (float[a,b,c] y)
+        <int64[1] three = {3}, int64[1] zero = {0}, int64[1] axis = {-1}> {
+            s = Shape<start = 2, end = 3>(u)  e = Div(s, three)
+            t = Slice(x, zero, e, axis)  y = Div(t, w)
+        }""",
+        [{"d": 4}, {"d": 1}, {"d": 3}],
+    ),
 ]

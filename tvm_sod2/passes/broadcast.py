@@ -27,6 +27,7 @@ from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Mapping, row
 from tvm_sod2.op_classes.expressions import as_expr, symbols_of
 from tvm_sod2.op_classes.fact import entries
+from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.op_classes.shapes.broadcast import broadcast_dims, parts_of
 from tvm_sod2.passes.entry import EntryMutator
 from tvm_sod2.passes.inline_leaves import inline_leaves
@@ -121,7 +122,16 @@ class _Rewriter(EntryMutator):
         if all(settled):
             return arg
         tail = list(arg.ty.shape)[len(own) :]
+        ones = [self._one_at_most(a, b) for a, b in zip(own, behind, strict=True)]
+        if any(ones):
+            # Relax refuses to stretch what it does not see to be 1.
+            dims = [tirx.const(1, "int64") if one else a for one, a in zip(ones, own, strict=True)]
+            arg = self.builder_.match_cast(arg, tensor_type([*dims, *tail], arg.ty))
         return self.builder_.emit(relax.op.broadcast_to(arg, relax.ShapeExpr([*behind, *tail])))
+
+    def _one_at_most(self, dim: Any, common: Any) -> bool:
+        """Whether a dim can broadcast only by being 1, which nothing says that it is."""
+        return not self.arithmetic.equal(dim, 1) and self.arithmetic.differ(dim, common)
 
 
 _TAILS = {"relax.matmul": 2}
