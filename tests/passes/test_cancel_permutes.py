@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import tvm
 from tvm import relax
 from tvm.script import ir as I
 from tvm.script import relax as R
@@ -61,3 +62,102 @@ def test_a_permute_that_really_moves_data_stays() -> None:
             return c
 
     assert operators(cancel_permutes(Net)) == ["permute_dims", "reshape", "permute_dims"]
+
+
+def test_what_stands_between_is_computed_in_the_other_order() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", "t", 514), "float32")):
+            n, t = T.int64(), T.int64()
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 2, 1])
+                b = R.reshape(a, R.shape([n, 2, 257, t]))
+                c = R.multiply(b, b)
+                d = R.sum(c, axis=[1])
+                e = R.permute_dims(d, [0, 2, 1])
+                R.output(e)
+            return e
+
+    @I.ir_module
+    class Expected:
+        @R.function
+        def main(x: R.Tensor(("n", "t", 514), "float32")):
+            n, t = T.int64(), T.int64()
+            with R.dataflow():
+                b = R.reshape(x, R.shape([n, t, 2, 257]))
+                c = R.multiply(b, b)
+                e = R.sum(c, axis=[2])
+                R.output(e)
+            return e
+
+    cancelled = cancel_permutes(Net)
+    tvm.ir.assert_structural_equal(cancelled, Expected)
+    for n, t in ((2, 3), (1, 1), (0, 5), (3, 0)):
+        x = rng.normal(size=(n, t, 514)).astype("float32")
+        expected = (x.reshape(n, t, 2, 257) ** 2).sum(axis=2)
+        np.testing.assert_allclose(run(cancelled, x), expected, rtol=1e-6)
+
+
+def test_a_permute_that_moves_axes_of_1_alone_is_a_reshape() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 1, "t"), "float32")):
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 2, 1])
+                R.output(a)
+            return a
+
+    cancelled = cancel_permutes(Net)
+    assert operators(cancelled) == ["reshape"]
+    x = rng.normal(size=(3, 1, 5)).astype("float32")
+    np.testing.assert_array_equal(run(cancelled, x), x.transpose(0, 2, 1))
+
+
+def test_an_axis_that_a_reshape_splits_and_a_permute_parts_stays() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", "t", 6), "float32")):
+            n, t = T.int64(), T.int64()
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 2, 1])
+                b = R.reshape(a, R.shape([n, 2, 3, t]))
+                c = R.permute_dims(b, [0, 2, 3, 1])
+                R.output(c)
+            return c
+
+    assert operators(cancel_permutes(Net)) == ["permute_dims", "reshape", "permute_dims"]
+
+
+def test_what_others_read_too_is_not_computed_twice() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", "t", 6), "float32")):
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 2, 1])
+                b = R.exp(a)
+                c = R.permute_dims(b, [0, 2, 1])
+                d = R.sum(b, axis=[1])
+                R.output(c, d)
+            return (c, d)
+
+    found = operators(cancel_permutes(Net))
+    assert found == ["permute_dims", "exp", "permute_dims", "sum"]
+
+
+def test_broadcast_operands_stay_where_they_are() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", "t", 6), "float32"), y: R.Tensor(("t",), "float32")):
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 2, 1])
+                b = R.add(a, y)
+                c = R.permute_dims(b, [0, 2, 1])
+                R.output(c)
+            return c
+
+    assert operators(cancel_permutes(Net)) == ["permute_dims", "add", "permute_dims"]

@@ -1,71 +1,173 @@
-"""Remove transposes that undo each other.
+"""Remove transposes that undo each other, and those between which nothing depends on the order.
 
-    permute_dims(permute_dims(x, p), q)                 ->  permute_dims(x, p o q), x where identity
-    permute_dims(reshape(permute_dims(x, p), s), q)     ->  reshape(x, s o q)
-        where the reshape only merges or drops axes and every axis ends up in x's own order
+    permute_dims(permute_dims(x, p), q)              ->  permute_dims(x, p o q), x where identity
+    permute_dims(x, p), which moves axes of 1 alone  ->  reshape(x, ...)
+    y = reshape(permute_dims(x, p), s)               ->  z = reshape(x, t)
+    permute_dims(sum(multiply(y, y), 1), q)              sum(multiply(z, z), 2)
 
-Layout conversion leaves such pairs at the borders of its regions.
+Layout conversion leaves such pairs at the borders of its regions, and a spectrum whose parts are
+squared and added has one. From a transpose back, through reshapes, elementwise operators and
+reductions of one axis, which all can be computed in another order of axes, to what undoes it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import tvm
 import tvm_ffi
 from tvm import relax
+from tvm.relax import Expr
 
-from tvm_sod2.op_classes import Arithmetic
-from tvm_sod2.op_classes.expressions import Entry
-from tvm_sod2.op_classes.fact import entries
+from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
+from tvm_sod2.passes.reshaped_axes import dims_of, is_one, order_before
+
+_REDUCTIONS: dict[str, Callable[..., Expr]] = {
+    "relax.max": relax.op.max,
+    "relax.mean": relax.op.mean,
+    "relax.min": relax.op.min,
+    "relax.prod": relax.op.prod,
+    "relax.sum": relax.op.sum,
+}
+
+_RESHAPES = ("relax.reshape", "relax.squeeze", "relax.flatten", "relax.expand_dims")
 
 
 @tvm.transform.module_pass(opt_level=0, name="CancelPermutes")
 def cancel_permutes(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Apply the rules above; what becomes unused is removed."""
-    mod = map_functions(mod, lambda func: _Canceller().visit_expr(func))
+    mod = map_functions(mod, lambda func: _Canceller(func).visit_expr(func))
     return inline_leaves(mod)
 
 
 @relax.expr_functor.mutator
 class _Canceller(relax.PyExprMutator):
-    def visit_call_(self, call: relax.Call) -> tvm.ir.Expr:
-        call = super().visit_call_(call)
-        order = _order(call)
+    def __init__(self, func: relax.Function) -> None:
+        super().__init__()
+        self.made: dict[tvm.ir.Var, Expr] = {}
+        self.uses: Counter[tvm.ir.Var] = Counter()
+
+        def count(expr: Expr) -> None:
+            if isinstance(expr, relax.SeqExpr):
+                values = [b.value for block in expr.blocks for b in block.bindings]
+                self.uses.update(var for v in values for var in relax.analysis.free_vars(v))
+
+        relax.analysis.post_order_visit(func, count)
+
+    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
+        made = self.made
+        self.made = _made(block)  # Nobody outside sees the block's own variables.
+        result = super().visit_dataflow_block_(block)
+        self.made = made
+        return result
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        value = self._shorter(binding.value)
+        if value.same_as(binding.value):
+            super().visit_var_binding_(binding)
+            return
+        emit = self.builder_.emit
+        if not isinstance(binding.var, relax.DataflowVar):
+            emit = self.builder_.emit_output
+        self.set_var_remap(binding.var, emit(self._ready(value, {}), binding.var.name))
+
+    def _ready(self, value: Expr, done: dict[Expr, Expr]) -> Expr:
+        """The value with its operands bound, each once."""
+        if not isinstance(value, relax.Call):
+            return self.visit_expr(value)
+        args: list[Expr] = []
+        for arg in value.args:
+            if isinstance(arg, relax.Call) and arg not in done:
+                done[arg] = self.builder_.emit(self._ready(arg, done))
+            args.append(done[arg] if arg in done else self._ready(arg, done))
+        return relax.Call(value.op, args, value.attrs, value.ty_args)
+
+    def _shorter(self, value: Expr) -> Expr:
+        order = _order(value)
         if order is None:
-            return call
-        inner = self._definition(call.args[0])
+            return value
+        source = value.args[0]
+        found = self._in_order(source, order)
+        if found is not None:
+            return found
+        inner = self.made.get(source) if isinstance(source, tvm.ir.Var) else None
         inner_order = _order(inner)
-        if inner is not None and inner_order is not None:
-            return _permuted(inner.args[0], [inner_order[axis] for axis in order])
-        if _is_reshape(inner):
-            through = self._through_reshape(call, inner, order)
-            return call if through is None else through
-        return call
+        if inner is None or inner_order is None:
+            return value
+        return relax.op.permute_dims(inner.args[0], [inner_order[axis] for axis in order])
 
-    def _definition(self, expr: tvm.ir.Expr) -> tvm.ir.Expr | None:
-        return self.lookup_binding(expr) if isinstance(expr, tvm.ir.Var) else None
-
-    def _through_reshape(
-        self, call: relax.Call, reshape: relax.Call, order: list[int]
-    ) -> tvm.ir.Expr | None:
-        first = self._definition(reshape.args[0])
-        first_order = _order(first)
-        if first is None or first_order is None:
+    def _in_order(self, value: Expr, order: list[int]) -> Expr | None:
+        """The value with its axes in this order, where that moves no data; or None."""
+        if value.ty.shape is None:
             return None
-        groups = _merged_axes(_dims(reshape.args[0]), _dims(reshape))
-        if groups is None:
+        dims = dims_of(value)
+        if order == sorted(order):
+            return value
+        moved = [axis for axis in order if not is_one(dims[axis])]
+        if moved == sorted(moved):
+            return _reshaped(value, [value.ty.shape.values[axis] for axis in order])
+        call = self.made.get(value) if isinstance(value, tvm.ir.Var) else None
+        if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op):
             return None
-        source = first.args[0]
-        dims = _dims(source)
-        axes = [first_order[axis] for position in order for axis in groups[position]]
-        moved = [axis for axis in axes if not (isinstance(dims[axis], int) and dims[axis] == 1)]
-        if moved != sorted(moved):
+        inner = _order(call)
+        if inner is not None:
+            return self._in_order(call.args[0], [inner[axis] for axis in order])
+        if call.op.name in _RESHAPES:
+            return self._reshape(value, call, order)
+        if self.uses[value] != 1 or not isinstance(value, relax.DataflowVar):
+            return None  # It would be computed twice.
+        if call.op.name in _REDUCTIONS:
+            return self._reduction(call, order)
+        return self._elementwise(value, call, order) if is_elementwise(call.op.name) else None
+
+    def _reshape(self, value: Expr, call: relax.Call, order: list[int]) -> Expr | None:
+        source = call.args[0]
+        if source.ty.shape is None:
             return None
-        return relax.op.reshape(source, relax.ShapeExpr(list(call.ty.shape.values)))
+        before = order_before(dims_of(source), dims_of(value), order)
+        found = None if before is None else self._in_order(source, before)
+        if found is None:
+            return None
+        return _reshaped(found, [value.ty.shape.values[axis] for axis in order])
+
+    def _elementwise(self, value: Expr, call: relax.Call, order: list[int]) -> Expr | None:
+        operands: dict[Expr, Expr] = {}
+        for arg in call.args:
+            if not isinstance(arg.ty, relax.TensorType) or arg.ty.ndim == 0:
+                operands[arg] = arg
+            if arg in operands:
+                continue
+            alike = tvm_ffi.structural_equal(arg.ty.shape, value.ty.shape)
+            found = self._in_order(arg, order) if alike else None
+            if found is None:
+                return None
+            operands[arg] = found
+        args = [operands[arg] for arg in call.args]
+        return relax.Call(call.op, args, call.attrs, call.ty_args)
+
+    def _reduction(self, call: relax.Call, order: list[int]) -> Expr | None:
+        axes = call.attrs.axis
+        if axes is None or len(axes) != 1 or call.attrs.keepdims:
+            return None
+        source = call.args[0]
+        reduced = int(axes[0]) % source.ty.ndim
+        kept = [axis for axis in range(source.ty.ndim) if axis != reduced]
+        rest = [kept[axis] for axis in order]
+        for place in range(len(rest) + 1):
+            found = self._in_order(source, [*rest[:place], reduced, *rest[place:]])
+            if found is not None:
+                return _REDUCTIONS[call.op.name](found, axis=[place], keepdims=False)
+        return None
 
 
-def _order(expr: tvm.ir.Expr | None) -> list[int] | None:
+def _made(block: relax.BindingBlock) -> dict[tvm.ir.Var, Expr]:
+    return {b.var: b.value for b in block.bindings if isinstance(b, relax.VarBinding)}
+
+
+def _order(expr: Expr | None) -> list[int] | None:
     """The axes of a permute_dims, or None for anything else."""
     if not isinstance(expr, relax.Call) or not isinstance(expr.op, tvm.ir.Op):
         return None
@@ -76,45 +178,7 @@ def _order(expr: tvm.ir.Expr | None) -> list[int] | None:
     return list(reversed(range(rank))) if axes is None else [int(a) % rank for a in axes]
 
 
-def _is_reshape(expr: tvm.ir.Expr | None) -> bool:
-    reshapes = ("relax.reshape", "relax.squeeze", "relax.flatten")
-    return (
-        isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op) and expr.op.name in reshapes
-    )
-
-
-def _permuted(source: tvm.ir.Expr, order: list[int]) -> tvm.ir.Expr:
-    return source if order == sorted(order) else relax.op.permute_dims(source, order)
-
-
-def _dims(expr: tvm.ir.Expr) -> list[Entry]:
-    return list(entries(list(expr.ty.shape.values)))
-
-
-def _merged_axes(before: list[Entry], after: list[Entry]) -> list[list[int]] | None:
-    """For each dim of `after`, the consecutive axes of `before` it is the product of.
-
-    Axes of 1 join whatever group is open. None where the reshape splits an axis, or where
-    nothing proves that it does not.
-    """
-    arithmetic = Arithmetic()
-    groups: list[list[int]] = []
-    axis = 0
-    for wanted in after:
-        group: list[int] = []
-        product: Entry = 1
-        while axis < len(before) and not _equal(arithmetic, product, wanted):
-            product = arithmetic.multiply(product, before[axis])
-            group.append(axis)
-            axis += 1
-        if not _equal(arithmetic, product, wanted):
-            return None
-        groups.append(group)
-    rest = before[axis:]
-    return groups if all(isinstance(dim, int) and dim == 1 for dim in rest) else None
-
-
-def _equal(arithmetic: Arithmetic, a: Entry, b: Entry) -> bool:
-    if isinstance(a, int) or isinstance(b, int):
-        return arithmetic.equal(a, b)
-    return bool(tvm_ffi.structural_equal(a, b)) or arithmetic.equal(a, b)
+def _reshaped(value: Expr, dims: list[Expr]) -> Expr:
+    if isinstance(value, relax.Call) and value.op.name == "relax.reshape":
+        value = value.args[0]
+    return relax.op.reshape(value, relax.ShapeExpr(dims))
