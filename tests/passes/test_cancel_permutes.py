@@ -161,3 +161,16 @@ def test_broadcast_operands_stay_where_they_are() -> None:
             return c
 
     assert operators(cancel_permutes(Net)) == ["permute_dims", "add", "permute_dims"]
+
+
+def test_a_dim_of_0_is_left_alone() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor((1, 0, 3), "float32")):
+            with R.dataflow():
+                a = R.permute_dims(x, [1, 0, 2])
+                R.output(a)
+            return a
+
+    assert operators(cancel_permutes(Net)) == ["permute_dims"]

@@ -103,9 +103,11 @@ class _Canceller(relax.PyExprMutator):
         """The value with its axes in this order, where that moves no data; or None."""
         if value.ty.shape is None:
             return None
-        dims = dims_of(value)
         if order == sorted(order):
             return value
+        dims = dims_of(value)
+        if 0 in dims:
+            return None  # Relax's reshape would take it for "copy this dim".
         moved = [axis for axis in order if not is_one(dims[axis])]
         if moved == sorted(moved):
             return _reshaped(value, [value.ty.shape.values[axis] for axis in order])
