@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import tvm
 import tvm_ffi
@@ -106,3 +107,24 @@ def test_softplus_in_tanh_of_rounded_numbers(size: int) -> None:
     want = whole * np.tanh(np.log1p(np.exp(whole)))
     found = run(tvm.runtime.tensor(data)).numpy()
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("operator", ["Exp", "Tanh", "Sin", "Cos"])
+@pytest.mark.parametrize("guard", ["", "h = Pad(g, one_one)", "h = Concat<axis = 0>(g, x)"])
+def test_integers_divided_by_a_run_time_number(operator: str, guard: str) -> None:
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 18]>
+        windows (int64 n, float[m] x) => (float[k] y)
+        <int64 zero = {{0}}, int64 one = {{1}}, int64[2] one_one = {{1, 1}}> {{
+            r = Range(zero, n, one)  f = Cast<to = 1>(r)  q = Cast<to = 1>(n)  g = Div(f, q)
+            {guard or "h = Identity(g)"}  y = {operator}(h)
+        }}"""
+    )
+    main = relax.VirtualMachine(tvm_sod2.build(tvm_sod2.from_onnx(model)), tvm.cpu())["main"]
+    for n in (1, 7, 16, 33):
+        x = np.linspace(-1, 1, n, dtype="float32")
+        g = np.arange(n, dtype="float32") / np.float32(n)
+        h = {"P": np.pad(g, 1), "C": np.concatenate([g, x])}.get(guard[4:5], g)
+        given = tvm.runtime.tensor(np.asarray(n, "int64")), tvm.runtime.tensor(x)
+        expected = getattr(np, operator.lower())(h.astype("float64"))
+        np.testing.assert_allclose(main(*given).numpy(), expected, rtol=1e-6, atol=1e-7)

@@ -14,6 +14,12 @@ of the comparison's type. What it may be is chosen instead, since conditions hav
 
     T.Let(f(t), where={t: T.Cast("float32x8", A[i:j] < B[i:j])})
 ->  T.Let(f(t), where={t: T.Select(A[i:j] < B[i:j], T.Broadcast(1.0, 8), T.Broadcast(0.0, 8))})
+
+Nor does it take a let whose value divides by a float what an integer became: it looks for bounds of
+the quotient, and compares them with an integer 0. The bits of a float have no bounds.
+
+    T.Let(f(t), where={t: T.Cast("float32", i) / x})
+->  T.Let(f(t), where={t: T.reinterpret("float32", T.reinterpret("int32", T.Cast(...))) / x})
 """
 
 from __future__ import annotations
@@ -41,6 +47,8 @@ def _unchain(store: tirx.BufferStore) -> Stmt:
     if not values:
         return store
     store = tvm_ffi.structural_map(store, (tirx.Cast, _chosen), order="post")
+    if _divides(store.value):
+        store = tvm_ffi.structural_map(store, (tirx.Cast, _unbounded), order="post")
     values = _lets(store.value)
     if len(values) <= _MOST or _guards_lets(store.value):
         return store
@@ -73,6 +81,20 @@ def _chosen(cast: tirx.Cast) -> Expr:
     element = str(cast.ty.dtype).partition("x")[0]
     one, zero = (tirx.Broadcast(tirx.const(v, element), given.lanes) for v in (1, 0))
     return tirx.Select(cast.value, one, zero)
+
+
+def _divides(expr: Expr) -> bool:
+    found: list[tirx.Div] = []
+    tvm_ffi.structural_walk(expr, [(tirx.Div, found.append)])
+    return any(str(division.ty.dtype).startswith("float") for division in found)
+
+
+def _unbounded(cast: tirx.Cast) -> Expr:
+    """The same, by its bits where an integer becomes a float."""
+    given, made = (str(expr.ty.dtype) for expr in (cast.value, cast))
+    if not given.startswith(("int", "uint")) or not made.startswith("float"):
+        return cast
+    return tirx.reinterpret(made, tirx.reinterpret(made.replace("float", "int"), cast))
 
 
 def _place(slot: tirx.Buffer) -> Expr:
