@@ -193,4 +193,14 @@ VALUES = [
         }""",
         [{"d": 4}, {"d": 1}, {"d": 3}],
     ),
+    Found(
+        "test_of_a_sine",
+        "TVM's simplifier made 0 of what rounding leaves, where it met the formula again",
+        """(float[n] x) => (bool[n] y, bool[n] z, bool[n] w) {
+            s = Cos(x)  i = IsNaN(s)  y = Not(i)  t = Sin(x)  z = IsInf(t)
+            d = Div(t, x)  w = IsNaN(d)
+        }""",
+        [{"n": 5}, {"n": 33}],
+        {"x": [[0, 1, -3, float("inf"), float("nan")], [0.0, float("-inf"), *range(31)]]},
+    ),
 ]

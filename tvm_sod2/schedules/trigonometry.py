@@ -59,9 +59,11 @@ def _sine(given: Expr, quarters: int) -> Expr:
     for piece in reversed(_TURNS[:-1]):
         turns = turns + _part_of_turn(size, piece)
     q = lets(turns * _f64(4.0))
-    shifted = lets(q + _f64(_ROUND))
-    r = lets(tirx.Cast("float32", (q - (shifted - _f64(_ROUND))) * _f64(pi / 2)))
-    n = lets(tirx.Cast("int32", tirx.reinterpret("int64", shifted)) + i32(quarters))
+    # By its bits: the simplifier would make 0 of q - ((q + round) - round).
+    shifted = lets(tirx.reinterpret("int64", q + _f64(_ROUND)))
+    rounded = tirx.reinterpret("float64", shifted) - _f64(_ROUND)
+    r = lets(tirx.Cast("float32", (q - rounded) * _f64(pi / 2)))
+    n = lets(tirx.Cast("int32", shifted) + i32(quarters))
     s = lets(r * r)
     sine = horner(s, _SIN) * s * r + r
     cosine = horner(s, _COS) * s * s - f32(0.5) * s + f32(1.0)
