@@ -23,6 +23,7 @@ from tvm.relax import Expr
 from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
+from tvm_sod2.passes.permutes import order_of
 from tvm_sod2.passes.reshaped_axes import dims_of, is_one, order_before
 
 _REDUCTIONS: dict[str, Callable[..., Expr]] = {
@@ -86,7 +87,7 @@ class _Canceller(relax.PyExprMutator):
         return relax.Call(value.op, args, value.attrs, value.ty_args)
 
     def _shorter(self, value: Expr) -> Expr:
-        order = _order(value)
+        order = order_of(value)
         if order is None:
             return value
         source = value.args[0]
@@ -94,7 +95,7 @@ class _Canceller(relax.PyExprMutator):
         if found is not None:
             return found
         inner = self.made.get(source) if isinstance(source, tvm.ir.Var) else None
-        inner_order = _order(inner)
+        inner_order = order_of(inner)
         if inner is None or inner_order is None:
             return value
         return relax.op.permute_dims(inner.args[0], [inner_order[axis] for axis in order])
@@ -114,7 +115,7 @@ class _Canceller(relax.PyExprMutator):
         call = self.made.get(value) if isinstance(value, tvm.ir.Var) else None
         if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op):
             return None
-        inner = _order(call)
+        inner = order_of(call)
         if inner is not None:
             return self._in_order(call.args[0], [inner[axis] for axis in order])
         if call.op.name in _RESHAPES:
@@ -167,17 +168,6 @@ class _Canceller(relax.PyExprMutator):
 
 def _made(block: relax.BindingBlock) -> dict[tvm.ir.Var, Expr]:
     return {b.var: b.value for b in block.bindings if isinstance(b, relax.VarBinding)}
-
-
-def _order(expr: Expr | None) -> list[int] | None:
-    """The axes of a permute_dims, or None for anything else."""
-    if not isinstance(expr, relax.Call) or not isinstance(expr.op, tvm.ir.Op):
-        return None
-    if expr.op.name != "relax.permute_dims":
-        return None
-    rank = expr.args[0].ty.ndim
-    axes = expr.attrs.axes
-    return list(reversed(range(rank))) if axes is None else [int(a) % rank for a in axes]
 
 
 def _reshaped(value: Expr, dims: list[Expr]) -> Expr:

@@ -29,6 +29,7 @@ from tvm_sod2.passes.diagonal import (
 )
 from tvm_sod2.passes.fold_constants import constant_array
 from tvm_sod2.passes.operand_views import Definitions, is_one, same_but_ones, scalar
+from tvm_sod2.passes.permutes import permutation
 
 LOW = -1000.0
 """More than this is no mask but a score like others."""
@@ -160,8 +161,7 @@ class _Follower:
         return sides(found) if dtype == "float32" or isinstance(found, Sides) else UNKNOWN
 
     def permute(self, call: relax.Call, index: Index) -> Element:
-        order = call.attrs.axes or reversed(range(len(index)))
-        moved = dict(zip((int(axis) % len(index) for axis in order), index, strict=True))
+        moved = dict(zip(permutation(call), index, strict=True))
         return self.at(call.args[0], [moved[axis] for axis in range(len(index))])
 
     def reshape(self, call: relax.Call, index: Index) -> Element:

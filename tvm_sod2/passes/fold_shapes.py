@@ -23,7 +23,6 @@ from tvm_sod2.op_classes.shapes import tensor_type
 from tvm_sod2.passes.facts import FunctionFacts
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.interprocedural import propagate_equal, propagate_module
-from tvm_sod2.passes.safe_casts import SafeCasts
 from tvm_sod2.passes.versions import in_two_versions
 
 CONSTRAINTS = "sod2.constraints"
@@ -91,7 +90,6 @@ class _Folder(relax.PyExprMutator):
         super().__init__()
         self.found = found
         self.checked = checked
-        self.casts = SafeCasts(self.builder_)
 
     def visit_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
         return self.checked[op] if op in self.checked else super().visit_var_(op)
@@ -132,8 +130,7 @@ class _Folder(relax.PyExprMutator):
 
     def _cast(self, var: tvm.ir.Var, value: tvm.ir.Expr, ty: tvm.ir.Type) -> None:
         new = type(var)(var.name, ty)
-        value = self.casts.ready(self.builder_.normalize(value), ty)
-        self.builder_.emit_normalized(relax.MatchCast(new, value, ty))
+        self.builder_.emit_normalized(relax.MatchCast(new, self.builder_.normalize(value), ty))
         self.set_var_remap(var, new)
 
     def _unnamed(self, fact: Fact) -> bool:
@@ -218,7 +215,6 @@ class _Folder(relax.PyExprMutator):
                 if agreement.argument == index:
                     dims[agreement.axis] = as_expr(agreement.expected)
             wanted = tensor_type(dims, argument.ty)
-            ready = self.casts.ready(argument, wanted)
-            arguments[index] = self.builder_.match_cast(ready, wanted)
+            arguments[index] = self.builder_.match_cast(argument, wanted)
         new_args = [relax.Tuple(arguments)] if in_tuple else arguments
         return relax.Call(call.op, new_args, call.attrs, call.ty_args)

@@ -28,6 +28,7 @@ from tvm_sod2.passes.attention_steps import name_of, scaling, step_of
 from tvm_sod2.passes.causal import empty_rows, hides, only_hides
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.passes.operand_views import contiguous, places, scalar
+from tvm_sod2.passes.permutes import order_of
 from tvm_sod2.schedules.attention import attention_kernel
 from tvm_sod2.schedules.attention_scratch import FEW
 from tvm_sod2.schedules.attention_spec import Attention, Axis, Causal, View
@@ -96,11 +97,9 @@ class _Matcher:
         rank = product.ty.ndim
         users = self.uses.users.get(product, [])
         if len(users) == 1 and users[0] is not None:
-            call = self.defined[users[0]]
-            if name_of(call) == "relax.permute_dims" and call.attrs.axes is not None:
-                order = [int(axis) % rank for axis in call.attrs.axes]
-                if order[-1] == rank - 1:
-                    return users[0], order
+            order = order_of(self.defined[users[0]])
+            if order is not None and order[-1] == rank - 1:
+                return users[0], order
         return product, list(range(rank))
 
     def _kernel(

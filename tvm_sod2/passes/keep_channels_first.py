@@ -23,6 +23,7 @@ from tvm_sod2.op_classes import is_elementwise
 from tvm_sod2.passes.fold_constants import constant_array
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
+from tvm_sod2.passes.permutes import order_of
 
 _TO_LAST, _TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
@@ -66,7 +67,7 @@ class _Found:
         self.sources: dict[tvm.ir.Var, Expr] = {}
         self.inside: set[tvm.ir.Var] = set()
         for binding in bindings:
-            if _order(binding.value) == _TO_FIRST:
+            if order_of(binding.value) == _TO_FIRST:
                 self._follow(binding.value.args[0])
 
     def _follow(self, var: Expr) -> None:
@@ -99,7 +100,7 @@ class _Found:
         if str(call.ty.dtype) != "float32" or not _is_head(call):
             return None
         before = self.made.get(data)
-        if before is not None and _order(before) == _TO_LAST:
+        if before is not None and order_of(before) == _TO_LAST:
             return before.args[0]
         return data if int(weight.ty.shape.values[3]) == 1 else None
 
@@ -115,14 +116,6 @@ def _is_head(call: relax.Call) -> bool:
         return False
     steps = height * width * inputs
     return inputs <= INPUTS and 0 < steps <= LONGEST and outputs >= OUTPUTS * stride
-
-
-def _order(value: Expr | None) -> list[int] | None:
-    """The axes of a permute_dims of images, None for anything else."""
-    if value is None or getattr(getattr(value, "op", None), "name", "") != "relax.permute_dims":
-        return None
-    axes = value.attrs.axes
-    return None if axes is None else [int(axis) for axis in axes]
 
 
 def _is_tensor(value: Expr) -> bool:
@@ -150,7 +143,7 @@ class _Keeper(relax.PyExprMutator):
             # Inference may find another form for a dim than the one that RDP wrote.
             relax.expr._update_type(call, relax.TensorType(dims, var.ty.dtype))
             self.kept[var] = self.builder_.emit(call, var.name)
-        elif _order(value) == _TO_FIRST and value.args[0] in self.kept:
+        elif order_of(value) == _TO_FIRST and value.args[0] in self.kept:
             super().visit_var_binding_(relax.VarBinding(var, self.kept[value.args[0]]))
         else:
             super().visit_var_binding_(binding)

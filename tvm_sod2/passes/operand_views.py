@@ -14,6 +14,7 @@ from tvm import relax
 from tvm.relax import Expr
 
 from tvm_sod2.passes.fold_constants import constant_array
+from tvm_sod2.passes.permutes import permutation
 from tvm_sod2.schedules.attention_spec import Axis
 
 Definitions = Mapping[tvm.ir.Var, Expr]
@@ -88,8 +89,7 @@ def _unscaled(place: Place, call: relax.Call, divided: bool) -> Place | None:
 
 def _through_permute(place: Place, call: relax.Call) -> Place:
     rank = call.ty.ndim
-    order = call.attrs.axes or reversed(range(rank))
-    axes = {int(axis) % rank: place.axes[i] for i, axis in enumerate(order)}
+    axes = {axis: place.axes[i] for i, axis in enumerate(permutation(call))}
     return Place(call.args[0], tuple(axes[axis] for axis in range(rank)), place.factor)
 
 

@@ -16,23 +16,27 @@ from tvm_sod2.op_classes import Fact
 from tvm_sod2.op_classes.expressions import symbols_of
 from tvm_sod2.passes.mutate import map_functions
 
-__all__ = ["SafeCasts", "safe_casts"]
+__all__ = ["safe_casts"]
 
 
 @tvm.transform.module_pass(opt_level=0, name="SafeCasts")
 def safe_casts(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-    """Make the casts safe that TVM's passes write where they infer a type anew."""
-    return map_functions(mod, lambda func: _Safe().visit_expr(func))
+    """Make every such cast safe; runs before the passes of TVM's that canonicalise."""
+    return map_functions(mod, lambda func: _SafeCasts().visit_expr(func))
 
 
-class SafeCasts:
-    """The casts of one function, of which none may make a symbol one over itself."""
+@relax.expr_functor.mutator
+class _SafeCasts(relax.PyExprMutator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.over: dict[tvm.ir.Var, set[tvm.ir.Var]] = {}
 
-    def __init__(self, builder: relax.BlockBuilder) -> None:
-        self._builder = builder
-        self._over: dict[tvm.ir.Var, set[tvm.ir.Var]] = {}
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        value = self.builder_.normalize(self.visit_expr(binding.value))
+        ready = self._ready(value, binding.ty)
+        super().visit_match_cast_(relax.MatchCast(binding.var, ready, binding.ty))
 
-    def ready(self, value: tvm.ir.Expr, ty: tvm.ir.Type) -> tvm.ir.Expr:
+    def _ready(self, value: tvm.ir.Expr, ty: tvm.ir.Type) -> tvm.ir.Expr:
         """What to cast to `ty` in the place of `value`."""
         known = isinstance(value.ty, relax.TensorType) and isinstance(ty, relax.TensorType)
         old, new = (Fact(value.ty).dims, Fact(ty).dims) if known else (None, None)
@@ -43,30 +47,17 @@ class SafeCasts:
                 continue
             over = self._reached(set(symbols_of(dim)))
             if name in over:
-                return self._builder.match_cast(
-                    value, relax.TensorType(None, ty.dtype, ndim=len(new))
-                )
-            self._over.setdefault(name, set()).update(over)
+                unknown = relax.TensorType(None, ty.dtype, ndim=len(new))
+                return self.builder_.match_cast(value, unknown)
+            self.over.setdefault(name, set()).update(over)
         return value
 
     def _reached(self, symbols: set[tvm.ir.Var]) -> set[tvm.ir.Var]:
         """The symbols, and those that casts made them ones over."""
         work, found = list(symbols), set(symbols)
         while work:
-            for symbol in self._over.get(work.pop(), ()):
+            for symbol in self.over.get(work.pop(), ()):
                 if symbol not in found:
                     found.add(symbol)
                     work.append(symbol)
         return found
-
-
-@relax.expr_functor.mutator
-class _Safe(relax.PyExprMutator):
-    def __init__(self) -> None:
-        super().__init__()
-        self.casts = SafeCasts(self.builder_)
-
-    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
-        value = self.builder_.normalize(self.visit_expr(binding.value))
-        ready = self.casts.ready(value, binding.ty)
-        super().visit_match_cast_(relax.MatchCast(binding.var, ready, binding.ty))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import relax
 from tvm.ir import GenericConst
 from tvm.relax import Expr
 
+from tvm_sod2.passes.permutes import order_of
+
 
 def is_run_time_product(value: Expr) -> bool:
     """Whether the call is a float32 product of stacks of matrices, neither of them constant."""
-    if _name(value) != "relax.matmul":
+    if not isinstance(value, relax.Call) or getattr(value.op, "name", "") != "relax.matmul":
         return False
     types = [operand.ty for operand in (*value.args, value)]
     if not all(ty.shape is not None and ty.ndim > 1 and str(ty.dtype) == "float32" for ty in types):
@@ -21,14 +21,8 @@ def is_run_time_product(value: Expr) -> bool:
 
 def is_matrix_transpose(value: Expr) -> bool:
     """Whether the call changes the order of the last two axes and nothing else."""
-    if _name(value) != "relax.permute_dims":
+    order = order_of(value)
+    if order is None or len(order) < 2:
         return False
-    call: Any = value
-    rank = call.ty.ndim
-    order = call.attrs.axes or reversed(range(rank))
-    wanted = [*range(rank - 2), rank - 1, rank - 2]
-    return rank > 1 and [int(axis) % rank for axis in order] == wanted
-
-
-def _name(value: Expr) -> str:
-    return getattr(value.op, "name", "") if isinstance(value, relax.Call) else ""
+    rank = len(order)
+    return order == [*range(rank - 2), rank - 1, rank - 2]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tvm import tirx
-
 from tvm_sod2.schedules.kernel import Code, ramp
+from tvm_sod2.schedules.transpose import shuffled
 
 
 def lane_sums(code: Code, vectors: Sequence[Any]) -> Any:
@@ -39,6 +38,4 @@ def _half(values: Sequence[Any], group: int, offset: int) -> Any:
     """Half of each group of lanes of vectors side by side."""
     lanes = sum(int(value.ty.dtype.lanes) for value in values)
     order = [at + offset + i for at in range(0, lanes, group) for i in range(group // 2)]
-    if len(order) == 1:
-        return tirx.Shuffle(list(values), [tirx.IntImm("int32", order[0])])
-    return tirx.Shuffle(list(values), [tirx.IntImm("int32", lane) for lane in order])
+    return shuffled(values, order)
