@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import tvm
-from bench_models import DETECTORS, page
+from model_inputs import DETECTORS, page
 from rdp_comparison import SIZES, draw_inputs, draw_sizes
 from tvm import relax
 

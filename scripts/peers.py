@@ -1,19 +1,32 @@
-"""Further engines to compare with, where they are installed; none is needed.
+"""The engines that whole models are compared with: ONNX Runtime, and others where installed.
 
 A peer takes a model, the number of threads and the folder of --mnn, and returns a function from
-inputs by name to a program without arguments; or None where the engine or the file is not there.
+inputs by name to a program without arguments that returns the outputs in the model's order; or
+None where the engine or the file is not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 Feed = dict[str, np.ndarray]
-Prepare = Callable[[Feed], Callable[[], object]]
+Program = Callable[[], Sequence[np.ndarray]]
+Prepare = Callable[[Feed], Program]
+
+
+def onnxruntime(path: Path, threads: int, _mnn: Path | None) -> Prepare | None:
+    """ONNX Runtime with all its optimisations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda feed: lambda: session.run(None, feed)
 
 
 def openvino(path: Path, threads: int, _mnn: Path | None) -> Prepare | None:
@@ -35,9 +48,9 @@ def openvino(path: Path, threads: int, _mnn: Path | None) -> Prepare | None:
 
     request = compiled.create_infer_request()
 
-    def prepare(feed: Feed) -> Callable[[], object]:
+    def prepare(feed: Feed) -> Program:
         arrays = list(feed.values())
-        return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
+        return lambda: request.infer(arrays, share_inputs=True, share_outputs=True).to_tuple()
 
     return prepare
 
@@ -49,16 +62,25 @@ def mnn(path: Path, threads: int, folder: Path | None) -> Prepare | None:
         return None
     import MNN  # type: ignore[import-not-found]
 
-    manager = MNN.nn.create_runtime_manager(({"backend": "CPU", "numThread": threads},))
+    config = {"backend": "CPU", "numThread": threads, "precision": "high"}
+    manager = MNN.nn.create_runtime_manager((config,))
+    outputs = [value.name for value in onnx.load(path, load_external_data=False).graph.output]
 
-    def prepare(feed: Feed) -> Callable[[], object]:
+    def given(array: np.ndarray) -> object:
+        if array.dtype.kind == "f":
+            return MNN.expr.const(array, array.shape)
+        # Of integers it has those of 32 bits.
+        small = array.astype("int32")
+        return MNN.expr.const(small, small.shape, MNN.expr.NCHW, MNN.expr.int)
+
+    def prepare(feed: Feed) -> Program:
         module = MNN.nn.load_module_from_file(
-            str(converted), list(feed), [], runtime_manager=manager
+            str(converted), list(feed), outputs, runtime_manager=manager
         )
-        given = [MNN.expr.const(array, array.shape) for array in feed.values()]
-        return lambda: [result.read() for result in module.forward(given)]
+        values = [given(array) for array in feed.values()]
+        return lambda: [result.read() for result in module.forward(values)]
 
     return prepare
 
 
-PEERS = {"openvino": openvino, "mnn": mnn}
+PEERS = {"onnxruntime": onnxruntime, "openvino": openvino, "mnn": mnn}

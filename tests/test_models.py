@@ -12,7 +12,7 @@ import tvm
 from tvm import relax
 
 import tvm_sod2
-from scripts.bench_models import page
+from scripts.model_inputs import page
 from tvm_sod2.passes.fold_shapes import fold_shapes
 from tvm_sod2.passes.name_unknown import name_unknown_dims
 
