@@ -1,5 +1,7 @@
 """GEMM with constant weights: every remainder of rows and columns, every kind of epilogue."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from kernel_cases import (
@@ -15,6 +17,8 @@ from kernel_cases import (
     tensor,
 )
 from tvm import relax
+
+from tvm_sod2.schedules.traits import Traits, host_target
 
 op = relax.op
 
@@ -109,3 +113,22 @@ def test_no_depth_gives_zeros(run: Compiled) -> None:
 def test_weights_with_unit_batches(run: Compiled) -> None:
     x = random(2, 3, 5, DEPTH)
     close(run("unit_batches", x), x.astype(float) @ random(1, 1, DEPTH, 9))
+
+
+def test_weights_larger_than_the_caches() -> None:
+    """Groups of two panels, and stripes of rows for three threads."""
+    traits = replace(Traits.from_target(host_target()), l2_bytes=32 * 1024, cores=3)
+    lanes = traits.lanes("float32")
+    (m,), (k, n) = dims("m"), (64, 10 * lanes + 1)
+    w, bias = random(k, n), random(n)
+    run = Compiled(
+        {
+            "plain": Case(lambda x, w: op.matmul(x, w), [tensor(m, k)], [w]),
+            "bias": Case(lambda x, w, b: op.add(op.matmul(x, w), b), [tensor(m, k)], [w, bias]),
+        },
+        traits,
+    )
+    for rows in (0, 1, 13, 383, 583):
+        x = random(rows, k)
+        close(run("plain", x), x.astype(float) @ w)
+        close(run("bias", x), x.astype(float) @ w + bias)

@@ -25,9 +25,9 @@ from tvm_ffi import structural_map
 
 from tvm_sod2.schedules.grain import FORK, GRAIN, PART
 
-CHUNKS = 64
-"""What the tasks of a fork are dealt out in: fine enough for many threads, few enough to go through
-in no time."""
+CHUNKS = 240
+"""Equal parts in which the tasks of a fork are dealt out: few enough to go through in no time, and
+as many for each thread where there are 2 to 6, 8, 10, 12, 15, 16, 20 or 24."""
 
 _CPU = 1  # DLPack's number
 _END_OF_PART = tvm.ir.Op.get(PART)
@@ -114,12 +114,15 @@ def _part(loop: tirx.For, begin: tirx.Var, count: tirx.Var) -> Any:
 def _on_each_thread(begin: tirx.Var, count: tirx.Var, tasks: Any, part: Any) -> Any:
     """`part` by every thread that has tasks: the chunks that TVM gives it of a parallel loop."""
     first, end = (tirx.decl_buffer([_i64(1)], "int64", name) for name in ("first", "end"))
-    at, one, chunk = _i64(0), _i64(1), tirx.Var("chunk", "int64")
-    size = tirx.max(tirx.floordiv(tasks + _i64(CHUNKS - 1), _i64(CHUNKS)), one)
-    chunks = tirx.floordiv(tasks + size - one, size)
+    at, chunks, chunk = _i64(0), _i64(CHUNKS), tirx.Var("chunk", "int64")
+
+    def before(chunk: Any) -> Any:
+        """The tasks of the chunks before one."""
+        return tirx.floordiv(chunk * tasks + chunks - _i64(1), chunks)
+
     bounds = [
         tirx.BufferStore(first, tirx.min(first[at], chunk), [at]),
-        tirx.BufferStore(end, chunk + one, [at]),
+        tirx.BufferStore(end, chunk + _i64(1), [at]),
     ]
     body = [
         tirx.AllocBuffer(first),
@@ -127,8 +130,8 @@ def _on_each_thread(begin: tirx.Var, count: tirx.Var, tasks: Any, part: Any) -> 
         tirx.AllocBuffer(end),
         tirx.BufferStore(end, at, [at]),
         tirx.For(chunk, at, chunks, ForKind.PARALLEL, tirx.SeqStmt(bounds)),
-        tirx.Bind(begin, first[at] * size),
-        tirx.Bind(count, tirx.min(end[at] * size, tasks) - begin),
+        tirx.Bind(begin, before(first[at])),
+        tirx.Bind(count, before(end[at]) - begin),
         tirx.IfThenElse(count > at, part, None),
     ]
     return tirx.AttrStmt(_i32(0), "pragma_parallel_launch_point", _i32(1), tirx.SeqStmt(body))

@@ -39,7 +39,7 @@ def _emit(group: Group, read: Product | Refusal, traits: Traits) -> Kernel | Ref
     panels = Panels(read.n, shape)
     packed = tirx.decl_buffer(panels.packed_shape(read.k), "float32", f"{b.name}_packed")
     code = Code()
-    rows = RowBlocks(code, group, panels)
+    rows = RowBlocks(code, group, panels, packed, traits)
 
     def sums(
         count: int, vectors: Widths, row: Callable[[int], Sequence[Any]], panel: Any

@@ -44,7 +44,7 @@ def _emit(group: Group, read: Product | Refusal, traits: Traits) -> Kernel | Ref
     words = [i64(panels.count), i64(1 - (-read.k // WORD)), i64(shape.columns * WORD)]
     packed = tirx.decl_buffer(words, "int8", f"{b.name}_packed")
     code = Code()
-    rows = RowBlocks(code, group, panels)
+    rows = RowBlocks(code, group, panels, packed, traits)
     zero = dot.zero(code, group.zero)
 
     def sums(

@@ -1,18 +1,22 @@
 """Products of rows with a constant matrix: how they are read, and the loops they all have.
 
 Output rows are all leading dims run through as one; their number is symbolic and may be 0. One
-parallel loop runs over (block of rows, panel), panels inside, so that a block of rows stays in the
-first-level cache while panels of packed weights stream by.
+parallel loop runs over (stripe of rows, group of panels, block of rows, panel): a block of rows
+stays in the first-level cache while the packed weights of a group, which fit the second-level
+cache, stream by. Stripes are for threads to have rows of their own where there are enough.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import tvm
+from tvm import tirx
 
 from tvm_sod2.schedules.convolution import kernel_matrix, read_convolution
 from tvm_sod2.schedules.epilogue import Group
@@ -20,6 +24,10 @@ from tvm_sod2.schedules.kernel import Code, EvenBlocks, Refusal, i64, unravel
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Widths, by_rows, product
+from tvm_sod2.schedules.traits import Traits
+
+STRIPE = 16
+"""Blocks of rows that a thread has at least before each takes rows of its own times all groups."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,19 @@ Sums = Callable[[int, Widths, Callable[[int], Sequence[Any]], Any], Registers]
 class RowBlocks:
     """The rows of a group's output in blocks, each times every panel."""
 
-    def __init__(self, code: Code, group: Group, panels: Panels) -> None:
+    def __init__(
+        self, code: Code, group: Group, panels: Panels, packed: Any, traits: Traits
+    ) -> None:
+        """`packed`: the weights, [panels, ...]."""
         self.code, self.group, self.panels = code, group, panels
+        self.together = _together(packed, traits)
         self.lead = list(group.output.shape)[:-1]
         self.linear = group.row_linear()
         self.count = product(self.lead)
         self.blocks = EvenBlocks(code, self.count, panels.shape.rows)
+        stripes = tirx.max(tirx.min(self.blocks.count // i64(STRIPE), i64(traits.cores)), i64(1))
+        stripe = (self.blocks.divisor + stripes - i64(1)) // stripes
+        self.stripe = code.slot(stripe, "stripe")
 
     def write(self, work: Any, steps: int, sums: Sums) -> None:
         """The loops; `work` is what they cost, `sums` adds up `steps` products.
@@ -94,8 +109,8 @@ class RowBlocks:
         code, panels, most = self.code, self.panels, self.panels.shape.rows
         count = i64(panels.count)
         with code.tasks(self.blocks.count * count, "t", work) as t, code.bank():
-            first, rows = self.blocks.locate(t // count)
-            panel = code.slot(t % count, "panel")
+            block, panel = self._locate(t)
+            first, rows = self.blocks.locate(block)
 
             def row(r: int) -> Sequence[Any]:
                 return *self._zeros(), first + i64(r)
@@ -110,7 +125,23 @@ class RowBlocks:
                 return unravel(code, first + r, self.lead)
 
             start = panel * i64(panels.shape.columns)
+            # Stores from registers are no more code than stores to the stack.
+            bare = self.linear and self.group.result.same_as(self.group.output)
+            steps = 0 if bare else steps
             Output(self.group, panels, panel, rows, at, start).write(code, versions, steps)
+
+    def _locate(self, task: Any) -> tuple[Any, Any]:
+        """The block of rows and the panel of a task."""
+        code, count, most = self.code, i64(self.panels.count), i64(self.together)
+        if self.together == self.panels.count:
+            return task // count, code.slot(task % count, "panel")
+        above = code.slot(task // (self.stripe * count) * self.stripe, "above")
+        task = code.slot(task % (self.stripe * count), "in_stripe")
+        height = code.slot(tirx.min(self.blocks.count - above, self.stripe), "height")
+        left = code.slot(task // (height * most) * most, "left")
+        task = code.slot(task % (height * most), "in_group")
+        width = code.slot(tirx.min(count - left, most), "width")
+        return code.slot(above + task // width, "block"), code.slot(left + task % width, "panel")
 
     def _zeros(self) -> list[Any]:
         """Zero for all leading dims but the last, which then takes the row number.
@@ -118,3 +149,11 @@ class RowBlocks:
         Buffers are dense, so the row number alone is the right offset, also beyond that dim's size.
         """
         return [i64(0)] * (len(self.lead) - 1)
+
+
+def _together(packed: Any, traits: Traits) -> int:
+    """How many panels half of the second-level cache holds, groups as even as can be."""
+    count, *panel = map(int, packed.shape)
+    panel_bytes = math.prod(panel) * tvm.DataType(str(packed.dtype)).bits // 8
+    groups = -(-count // max(1, traits.l2_bytes // 2 // panel_bytes))
+    return -(-count // groups)
