@@ -7,7 +7,7 @@ class), how its elements map (mapping type), and how facts pass through it (tran
 from tvm_sod2.op_classes.fact import Fact, fact_of_type
 from tvm_sod2.op_classes.row import Agreement, Dynamism, Mapping, Row
 from tvm_sod2.op_classes.symbolic import Arithmetic
-from tvm_sod2.op_classes.table import ROWS, is_elementwise, row
+from tvm_sod2.op_classes.table import ROWS, is_elementwise, is_heavy, row
 
 __all__ = [
     "ROWS",
@@ -19,5 +19,6 @@ __all__ = [
     "Row",
     "fact_of_type",
     "is_elementwise",
+    "is_heavy",
     "row",
 ]

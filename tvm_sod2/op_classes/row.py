@@ -71,6 +71,8 @@ class Row:
     refuse: why Relax's own inference is wrong about a call and what would help, None where it is
     right.
     filled: axes of the result that cannot be empty, as a window has to fit at least once.
+    reads: how often a kernel reads each element of the first operand, on average, for it may be
+    computed as it is read. None: it may not.
     """
 
     dynamism: Dynamism
@@ -81,6 +83,7 @@ class Row:
     agree: Agreements | None = None
     refuse: Refusal | None = None
     filled: Callable[[tvm.ir.Call], list[int]] | None = None
+    reads: Callable[[tvm.ir.Call], float] | None = None
 
     @classmethod
     def unlisted(cls) -> Row:

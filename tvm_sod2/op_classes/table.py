@@ -52,6 +52,11 @@ def is_elementwise(name: str) -> bool:
     return name in elementwise.AXIS_FREE
 
 
+def is_heavy(name: str) -> bool:
+    """Whether an elementwise operator takes many instructions for each element."""
+    return name in elementwise.HEAVY
+
+
 def why_no_row(name: str) -> str | None:
     """Why an operator has no row; None where it has one, or where nobody knows it."""
     if name in ROWS:

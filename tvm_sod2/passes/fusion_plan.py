@@ -6,7 +6,8 @@ post-dominators as in TVM's FuseOps, so that every group has one output and is c
 A Reorganize operator that moves no data (reshape) is a free view on a CPU and joins no group: the
 index arithmetic of a fused reshape by a run-time dim costs more than the pass over memory it saves.
 What widens the bytes of an integer product is part of its group: the kernel reads bytes. So is what
-widens a constant, and what transposes an operand of a product of two run-time ones.
+widens a constant, and what transposes an operand of a product of two run-time ones. Elementwise
+operators before a reduction join it where prologues.py says so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tvm import relax
 from tvm_sod2.op_classes import Dynamism, Mapping, Row, row
 from tvm_sod2.passes.integer_operands import is_product, is_widening
 from tvm_sod2.passes.postdominators import EXIT, immediate_post_dominators, nodes_between
+from tvm_sod2.passes.prologues import is_prologue
 from tvm_sod2.passes.transposed_operands import is_matrix_transpose, is_run_time_product
 
 _ONE, _EXPAND, _MANY = Mapping.ONE_TO_ONE, Mapping.ONE_TO_MANY, Mapping.MANY_TO_MANY
@@ -149,6 +151,8 @@ class _Planner:
 
     def _refusal(self, group: Group, others: list[int]) -> str:
         output = group.members[-1]
+        if self._is_prologue(group, others):
+            return ""
         for other in others:
             name = self.bindings[other].var.name
             if other not in self.groups:
@@ -165,6 +169,15 @@ class _Planner:
                 return f"{name} has other dims than the anchor"
         return ""
 
+    def _is_prologue(self, group: Group, others: list[int]) -> bool:
+        """Whether the only reader is an anchor that may compute the group as it reads."""
+        if group.anchor is not None or len(others) != 1 or others[0] not in self.groups:
+            return False
+        if self.groups[others[0]].anchor != others[0]:
+            return False
+        members = [self.bindings[i] for i in group.members]
+        return is_prologue(members, self.bindings[others[0]])
+
     def _moves_indices(self, node: int) -> bool:
         """Whether the node is a reshape; adding or dropping a dim of 1 changes no index."""
         value = self.bindings[node].value
@@ -177,6 +190,7 @@ class _Planner:
         members = set(group.members)
         for other in others:
             members |= set(self.groups[other].members)
+            group.anchor = group.anchor if group.anchor is not None else self.groups[other].anchor
         group.members = sorted(members)
         for member in members:
             self.groups[member] = group

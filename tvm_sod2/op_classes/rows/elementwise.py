@@ -121,3 +121,13 @@ ROWS: dict[str, Row] = {
 
 AXIS_FREE = frozenset(ROWS) - {"relax.quantize", "relax.dequantize"}
 """Operators that name no axis: they stay the same where their operands are reshaped alike."""
+
+HEAVY = frozenset(
+    f"relax.{name}"
+    for name in (
+        "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "exp",
+        "floor_divide", "floor_mod", "log", "log_add_exp", "mod", "nn.gelu", "nn.gelu_tanh",
+        "nn.selu", "nn.silu", "nn.softplus", "power", "sigmoid", "sin", "sinh", "tan", "tanh",
+    )
+)  # fmt: skip
+"""Operators of many instructions for each element; the others take a few."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvm_sod2.op_classes.row import Row
-from tvm_sod2.op_classes.rows.short import ISDOS, MANY, ONE, rows
+from tvm_sod2.op_classes.rows.short import ISDOS, MANY, ONE, overlap, rows, times
 from tvm_sod2.op_classes.shapes import given, linear
 from tvm_sod2.op_classes.shapes.common import same_dims
 from tvm_sod2.op_classes.values import movement
@@ -35,15 +35,16 @@ ROWS: dict[str, Row] = {
         "nn.max_pool1d",
         "nn.max_pool2d",
         "nn.max_pool3d",
+        reads=overlap,
     ),
     **rows(
         MANY,
         "nn.adaptive_avg_pool1d",
         "nn.adaptive_avg_pool2d",
         "nn.adaptive_avg_pool3d",
-        "nn.softmax",
-        "nn.log_softmax",
+        reads=times(2),
     ),
+    **rows(MANY, "nn.softmax", "nn.log_softmax", reads=times(3)),
     **rows(MANY, "nn.attention", "nn.attention_bias", agree=linear.attention_agreements),
     # Sequences packed one after the other: (1, total length, heads, size).
     **rows(
@@ -52,14 +53,17 @@ ROWS: dict[str, Row] = {
         agree=same_dims(((1, 1), (2, 1)), ((0, 3), (1, 3)), ((1, 2), (2, 2)), ((4, 0), (3, 0))),
     ),
     "relax.nn.layer_norm": Row(
-        ISDOS, MANY, dims=given.same_as(0), agree=linear.norm_agreements(1, 2)
+        ISDOS, MANY, dims=given.same_as(0), agree=linear.norm_agreements(1, 2), reads=times(2)
     ),
-    "relax.nn.rms_norm": Row(ISDOS, MANY, dims=given.same_as(0), agree=linear.norm_agreements(1)),
+    "relax.nn.rms_norm": Row(
+        ISDOS, MANY, dims=given.same_as(0), agree=linear.norm_agreements(1), reads=times(2)
+    ),
     **rows(
         MANY,
         "nn.group_norm",
         "nn.instance_norm",
         agree=linear.channel_agreements("channel_axis", 1, 2),
+        reads=times(2),
     ),
     "relax.nn.batch_norm": Row(
         ISDOS, ONE, dims=linear.batch_norm, agree=linear.channel_agreements("axis", 1, 2, 3, 4)

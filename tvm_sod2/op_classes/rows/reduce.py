@@ -5,21 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from tvm_sod2.op_classes.row import Row
-from tvm_sod2.op_classes.rows.short import EDO, MANY, rows
+from tvm_sod2.op_classes.rows.short import EDO, MANY, rows, times
 from tvm_sod2.op_classes.shapes import data
 from tvm_sod2.op_classes.shapes.common import same_dims
 from tvm_sod2.op_classes.symbolic import Arithmetic as A
 from tvm_sod2.op_classes.values import create, fold
 
 ROWS: dict[str, Row] = {
-    **rows(MANY, "sum", value=fold.reduce(A.add, 0)),
-    **rows(MANY, "prod", value=fold.reduce(A.multiply, 1)),
-    **rows(MANY, "max", value=fold.reduce(A.maximum)),
-    **rows(MANY, "min", value=fold.reduce(A.minimum)),
-    **rows(MANY, "mean", value=fold.mean),
-    **rows(MANY, "median", "std", "variance"),
-    **rows(MANY, "argmax", value=fold.extreme_place(np.argmax)),
-    **rows(MANY, "argmin", value=fold.extreme_place(np.argmin)),
+    **rows(MANY, "sum", value=fold.reduce(A.add, 0), reads=times(1)),
+    **rows(MANY, "prod", value=fold.reduce(A.multiply, 1), reads=times(1)),
+    **rows(MANY, "max", value=fold.reduce(A.maximum), reads=times(1)),
+    **rows(MANY, "min", value=fold.reduce(A.minimum), reads=times(1)),
+    **rows(MANY, "mean", value=fold.mean, reads=times(1)),
+    **rows(MANY, "median"),
+    **rows(MANY, "std", "variance", reads=times(2)),
+    **rows(MANY, "argmax", value=fold.extreme_place(np.argmax), reads=times(3)),
+    **rows(MANY, "argmin", value=fold.extreme_place(np.argmin), reads=times(3)),
     **rows(MANY, "cumsum", value=fold.scan(A.add, 0)),
     **rows(MANY, "cumprod", value=fold.scan(A.multiply, 1)),
     **rows(MANY, "sort", value=fold.sort),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import tvm
 
@@ -19,7 +20,18 @@ def rows(
     value: ValueTransfer | None = None,
     agree: Agreements | None = None,
     filled: Callable[[tvm.ir.Call], list[int]] | None = None,
+    reads: Callable[[tvm.ir.Call], float] | None = None,
 ) -> dict[str, Row]:
     """ISDOS operators of one mapping type whose shape Relax infers."""
-    row = Row(ISDOS, mapping, value=value, agree=agree, filled=filled)
+    row = Row(ISDOS, mapping, value=value, agree=agree, filled=filled, reads=reads)
     return {f"relax.{name}": row for name in names}
+
+
+def times(number: int) -> Callable[[tvm.ir.Call], float]:
+    """For `reads`: always the same number."""
+    return lambda _: number
+
+
+def overlap(call: tvm.ir.Call) -> float:
+    """For `reads` of a pool: how many windows an element is in."""
+    return prod(map(int, call.attrs.pool_size)) / prod(map(int, call.attrs.strides))
