@@ -28,5 +28,5 @@ class ShapeError(BuildError):
     """Dims that contradict each other, found before anything runs."""
 
 
-class InputError(Sod2Error):
-    """The inputs of a run do not fit the model: count, name, dtype, rank or a dim."""
+class InputError(Sod2Error, ValueError):
+    """The inputs of a run do not fit the model: kind, name, dtype, rank or a dim."""

@@ -94,8 +94,13 @@ def describe(mod: tvm.IRModule) -> Signature:
     main = _main(mod)
     if main is None:
         raise Sod2Error("the module has no Relax function 'main'")
-    attrs = main.attrs or {}
-    params = list(main.params)[: int(attrs.get("num_input", len(main.params)))]
+    return describe_function(main)
+
+
+def describe_function(func: relax.Function) -> Signature:
+    """The same of any function; its parameters' names are those of its inputs without a record."""
+    attrs = func.attrs or {}
+    params = list(func.params)[: int(attrs.get("num_input", len(func.params)))]
     if SIGNATURE_ATTR in attrs:
         recorded = Signature.from_json(str(attrs[SIGNATURE_ATTR]))
         inputs = [value.name for value in recorded.inputs]
@@ -106,8 +111,8 @@ def describe(mod: tvm.IRModule) -> Signature:
         objects = {v.name: v for v in (*noted.inputs, *noted.outputs)} if noted else {}
         names = {str(k): str(v) for k, v in attrs.get("sod2.onnx_values", {}).items()}
         inputs = [names.get(var.name, var.name) for var in params]
-        outputs = _output_names(main, names)
-    results = _fields(main.ret_ty)
+        outputs = _output_names(func, names)
+    results = _fields(func.ret_ty)
     return Signature(
         inputs=tuple(_value(n, v.ty, objects) for n, v in zip(inputs, params, strict=False)),
         outputs=tuple(_value(n, ty, objects) for n, ty in zip(outputs, results, strict=True)),

@@ -9,7 +9,7 @@ symbolic dims, message), and from the bounds in TVM's ``tir_var_lower_bound`` an
             [[n == m, "..."]]})                       ...
         ...
 
-A failed one raises `ValueError` with its message.
+A failed one is an error of kind "InputError" with its message.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _with_checks(
     used: dict[tirx.Var, None] = {}
     for condition, _ in checks:
         used.update(dict.fromkeys(tirx.analysis.undefined_vars(condition)))
-    kernel = builder.add_func(asserts(list(used), checks), f"{name}_checks")
+    kernel = builder.add_func(asserts(list(used), checks, "InputError"), f"{name}_checks")
     call = builder.normalize(relax.Call(kernel, list(used)))
     opening = relax.BindingBlock([relax.VarBinding(relax.Var("_", call.ty), call)])
     body = builder.normalize(relax.SeqExpr([opening, *func.body.blocks], func.body.body))
@@ -100,14 +100,15 @@ def _with_checks(
     ).without_attr(CONSTRAINTS)
 
 
-def asserts(symbols: list[tirx.Var], checks: list[Check]) -> tirx.PrimFunc:
+def asserts(symbols: list[tirx.Var], checks: list[Check], kind: str) -> tirx.PrimFunc:
+    """A function of the symbols that raises an error of this kind at the first that is false."""
     params = {symbol: tirx.Var(symbol.name, "int64") for symbol in symbols}
     body: list[tirx.Stmt] = []
     for condition, text in checks:
         condition = structural_map(condition, [(tirx.Var, lambda var: params.get(var, var))])
-        kind = tvm.ir.StringImm("ValueError")
         # TVM 0.27's Python names the first two the other way round than its C++ takes them.
-        body.append(tirx.AssertStmt(condition, kind, [tvm.ir.StringImm(text)]))
+        parts = [tvm.ir.StringImm(text)]
+        body.append(tirx.AssertStmt(condition, tvm.ir.StringImm(kind), parts))
     body.append(tirx.Evaluate(tirx.IntImm("int32", 0)))
     func = tirx.PrimFunc(list(params.values()), tirx.SeqStmt(body))
     return func.with_attrs({"s_tir": True, "tirx.is_host_func": True})

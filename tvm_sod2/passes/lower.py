@@ -16,6 +16,7 @@ from tvm_sod2.memory.part_moves import note_overwrites
 from tvm_sod2.memory.parts import ViewParts
 from tvm_sod2.memory.plan import Plan, plan
 from tvm_sod2.memory.share_views import share_views
+from tvm_sod2.passes.arguments import check_arguments
 from tvm_sod2.passes.checks import CheckInputs
 from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.empty_constants import empty_constants
@@ -66,6 +67,7 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         safe_casts,
         relax.transform.CanonicalizeBindings(),
         FreeAfterLastUse(),
+        *([check_arguments] if target.kind.name == "llvm" else []),
         relax.transform.AttachGlobalSymbol(),
         # Machine code.
         CompileKernels(target),

@@ -60,7 +60,8 @@ class _Writer(relax.PyExprMutator):
         shape, message = call.args
         condition = tirx.EQ(self.shapes.get(shape, shape).values[0], _ZERO)
         used = list(tirx.analysis.undefined_vars(condition))
-        kernel = self.builder_.add_func(asserts(used, [(condition, str(message.value))]), self.name)
+        check = asserts(used, [(condition, str(message.value))], "ValueError")
+        kernel = self.builder_.add_func(check, self.name)
         self.builder_.emit(relax.Call(kernel, used), "_")
         self.promised.add(binding.var)
 
