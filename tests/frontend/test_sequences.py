@@ -178,6 +178,32 @@ def test_other_types_of_inputs_are_refused_by_name(kind: str, message: str) -> N
         from_onnx(model(f"({kind} s) => ({kind} t)", "t = Identity (s)"))
 
 
+def test_a_rank_that_the_users_of_a_tensor_tell() -> None:
+    """Of a sequence whose type says no rank, in every operator that takes tensors out."""
+    proto = model(
+        "(seq(float[]) s, int64 i, float[2,3] w)"
+        " => (float[a,b,c] turned, float[d,e] product, float[f,g,h,j] stack, seq(float[]) all)",
+        """
+        t = SequenceAt (s, i)
+        turned = Transpose <perm = [2, 0, 1]> (t)
+        flat = SplitToSequence <axis = 0> (w)
+        u = SequenceAt (flat, i)
+        n = Neg (u)
+        product = Gemm <transB = 1> (n, w)
+        stack = ConcatFromSequence <axis = 1, new_axis = 1> (s)
+        all = SequenceMap <body = each (float[] p) => (float[] q) {
+            r = Relu (p)
+            q = Transpose <perm = [1, 0, 2]> (r)
+        }> (s)
+        """,
+    )
+    feeds: list[Feed] = [
+        {"s": floats(*[shape] * 3), "i": index(place), "w": floats((2, 3), seed=1)[0]}
+        for shape, place in (((2, 3, 4), 0), ((1, 5, 2), 1), ((3, 0, 1), -1))
+    ]
+    check(proto, *feeds)
+
+
 def test_without_a_rank_nothing_is_guessed() -> None:
     body = "t = SequenceAt (s, i) u = Neg (t) y = Shape (u)"
     with pytest.raises(ImportModelError, match="rank of the tensors in its input is not known"):

@@ -29,8 +29,8 @@ class Module:
     that nothing behind it can take.
 
     ``crossing`` names the ONNX values that are used outside of the dataflow block that makes them;
-    ``ranks`` holds the ranks that the model declares; ``overwritten`` counts the loops around that
-    write over the tensors of their state.
+    ``ranks`` holds the ranks that the model tells (`frontend.ranks`); ``overwritten`` counts the
+    loops around that write over the tensors of their state.
     """
 
     bb: relax.BlockBuilder
@@ -221,7 +221,7 @@ class Context:
         return dims[0]
 
     def result_rank(self) -> int | None:
-        """Return the rank that the model declares for the node's first output, None if none."""
+        """Return the rank that the model tells of the node's first output, None if none."""
         return self.module.ranks.get(self.hint)
 
     # Little tensors that many converters need

@@ -28,6 +28,7 @@ from tvm_sod2.frontend.fold import fold
 from tvm_sod2.frontend.functions import expand_functions
 from tvm_sod2.frontend.names import identifier, with_names
 from tvm_sod2.frontend.onnx_file import load_model
+from tvm_sod2.frontend.ranks import known_ranks
 from tvm_sod2.frontend.sequence_lists import bound, copied, whole
 from tvm_sod2.frontend.sequences import Optional, Sequence, Value, declared, described
 from tvm_sod2.passes.mutate import map_functions
@@ -89,7 +90,7 @@ class _Importer:
         params = [self._parameter(value) for value in inputs]
         values |= {value.name: param for value, param in zip(inputs, params, strict=True)}
         self.module.crossing = _crossing(self.graph)
-        self.module.ranks = _declared_ranks(self.graph)
+        self.module.ranks = known_ranks(self.graph)
         with ends_blocks(bb), bb.function("main", params):
             given = {value.name: self._given(value, values[value.name]) for value in inputs}
             values |= given
@@ -250,11 +251,6 @@ def _objects(infos: Several[onnx.ValueInfoProto], values: Values) -> tuple[signa
     """What is said of the inputs or outputs that are no tensors."""
     found = [(info.name, values.get(info.name)) for info in infos]
     return tuple(described(n, v) for n, v in found if isinstance(v, Sequence | Optional))
-
-
-def _declared_ranks(graph: onnx.GraphProto) -> dict[str, int]:
-    types = {value.name: value.type.tensor_type for value in [*graph.value_info, *graph.output]}
-    return {name: len(ty.shape.dim) for name, ty in types.items() if ty.HasField("shape")}
 
 
 def _initializers(graph: onnx.GraphProto) -> Values:

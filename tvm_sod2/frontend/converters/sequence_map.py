@@ -93,10 +93,13 @@ def _at_run_time(
 
 
 def _ranked(c: Context, sequence: Sequence, value: onnx.ValueInfoProto) -> Sequence:
-    """The sequence with the rank that the body declares, where nothing else tells it."""
+    """The sequence with the rank that the body declares or needs, where nothing else tells it."""
     if sequence.element.dims is not None:
         return sequence
-    return replace(sequence, element=_element(c, value))
+    element, rank = _element(c, value), c.module.ranks.get(value.name)
+    if element.dims is None and rank is not None:
+        element = replace(element, dims=(None,) * rank)
+    return replace(sequence, element=element)
 
 
 def _element(c: Context, value: onnx.ValueInfoProto) -> Element:

@@ -141,7 +141,10 @@ def _concat(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     if rank is None:
         rank = c.result_rank()
     if rank is None or sequence.element.absent:
-        raise c.error("the rank of the tensors in its input is not known; declare it")
+        raise c.error(
+            "the rank of the tensors in its input is not known; give its result a shape in the "
+            "model's value_info"
+        )
     axis = c.axis(attrs["axis"], rank)
     if sequence.items is not None:
         parts = [c.emit(R.expand_dims(item, axis)) if new else item for item in sequence.items]
@@ -150,11 +153,12 @@ def _concat(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     values = whole(c, sequence)
     count = length(c, sequence)
     at = place(c, c.ints([0]), count, "its input is empty; at least one tensor is expected")
-    first = tensor_at(c, values, c.symbols_of(at, 1)[0], sequence.element)
-    dims: list[Dim | None] = [*c.dims(first)]
+    dims = sequence.element.dims or (None,) * (rank - new)
+    first = tensor_at(c, values, c.symbols_of(at, 1)[0], Element(sequence.element.dtype, dims))
+    common: list[Dim | None] = [*c.dims(first)]
     if not new:
-        dims[axis] = None
-    others = Element(c.dtype(first), tuple(dims))
+        common[axis] = None
+    others = Element(c.dtype(first), tuple(common))
     order = [*range(rank)]
     order.insert(0, order.pop(axis))
 
