@@ -77,7 +77,7 @@ def _net(
     bb = relax.BlockBuilder()
     n, h, w = (tvm.tirx.Var(name, "int64") for name in "nhw")
     x = relax.Var("x", relax.TensorType([n, kernel[3] * groups, h, width or w], "float32"))
-    weight = relax.const(np.zeros(kernel, "float32"))
+    weight = relax.const(rng.normal(size=kernel).astype("float32"))
     with bb.function("main", [x]):
         with bb.dataflow():
             a = bb.emit(relax.op.permute_dims(x, [0, 2, 3, 1]))
@@ -99,22 +99,32 @@ def _net(
     return bb.get()
 
 
-def test_a_first_layer_is_kept() -> None:
-    assert operators(keep_channels_first(_net((64, 3, 3, 3)))) == ["conv2d", "relu"]
+@pytest.mark.parametrize(
+    "net",
+    [_net((3, 3, 3, 3)), _net((64, 3, 3, 3), stride=4), _net((4, 5, 5, 1), groups=2)],
+    ids=["few", "strided", "grouped"],
+)
+def test_a_first_layer_is_kept(net: tvm.IRModule) -> None:
+    kept = keep_channels_first(net)
+    assert operators(kept) == ["conv2d", "relu"]
+    x = rng.normal(size=(2, int(net["main"].params[0].ty.shape.values[1]), 8, 21))
+    np.testing.assert_allclose(
+        run(kept, x.astype("float32")), run(net, x.astype("float32")), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
     "net",
     [
         _net((64, 3, 3, 16)),  # many channels go in
-        _net((24, 3, 3, 3)),  # few come out
-        _net((64, 3, 3, 3), stride=4),  # few for each pixel of the stride
+        _net((64, 3, 3, 3), stride=6),  # few come out for each pixel of the stride
         _net((64, 9, 10, 3)),  # long sums
         _net((64, 3, 1, 3), width=1),  # nothing beside each other
-        _net((64, 3, 3, 1), groups=2),
+        _net((64, 3, 3, 1), groups=8),
+        _net((2, 3, 3, 1), groups=2),  # a narrow filter for each channel
         _net((64, 1, 1, 3), beside=True),  # another operand is no constant
     ],
-    ids=["deep", "few", "strided", "long", "upright", "grouped", "gated"],
+    ids=["deep", "strided", "long", "upright", "grouped", "narrow", "gated"],
 )
 def test_others_change_their_layout(net: tvm.IRModule) -> None:
     tvm.ir.assert_structural_equal(keep_channels_first(net), net)

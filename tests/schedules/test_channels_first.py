@@ -23,6 +23,8 @@ class Conv:
     strides: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    layout: str = "NCHW"
 
     def case(self) -> Case:
         n, h, w = dims("n h w")
@@ -34,17 +36,24 @@ class Conv:
                 strides=self.strides,
                 padding=self.padding,
                 dilation=self.dilation,
-                data_layout="NCHW",
+                groups=self.groups,
+                data_layout=self.layout,
                 kernel_layout="OHWI",
             )
             return hardswish_op(op.add(y, bias))
 
         bias = random(1, self.kernel[0], 1, 1)
-        return Case(compute, [tensor(n, self.kernel[3], h, w)], [random(*self.kernel), bias])
+        image = (n, self.inputs, h, w) if self.layout == "NCHW" else (n, h, w, self.inputs)
+        return Case(compute, [tensor(*image)], [random(*self.kernel), bias])
+
+    @property
+    def inputs(self) -> int:
+        return self.kernel[3] * self.groups
 
     def expected(self, x: np.ndarray) -> np.ndarray:
         last = x.transpose(0, 2, 3, 1)
-        y = conv2d(last, random(*self.kernel), self.strides, self.padding, self.dilation)
+        w = random(*self.kernel)
+        y = conv2d(last, w, self.strides, self.padding, self.dilation, self.groups)
         bias = random(1, self.kernel[0], 1, 1)
         return hardswish(y.transpose(0, 3, 1, 2) + bias)
 
@@ -63,6 +72,10 @@ CONVS = {
     "dilated": Conv((13, 3, 2, 2), padding=(2, 3, 0, 4), strides=(3, 2), dilation=(2, 3)),
     "long": Conv((12, 5, 13, 4), padding=(2, 6, 2, 6)),
     "few": Conv((3, 1, 1, 1)),
+    "filter": Conv((1, 1, 41, 1), strides=(1, 3), padding=(0, 19, 0, 22), layout="NHWC"),
+    "filter_of_image": Conv((1, 5, 4, 1), padding=(2, 1, 2, 2), dilation=(1, 3), layout="NHWC"),
+    "filters": Conv((6, 3, 5, 1), padding=(1, 2, 0, 2), strides=(1, 2), groups=3),
+    "grouped": Conv((34, 1, 6, 2), padding=(0, 9, 0, 3), dilation=(1, 4), strides=(2, 6), groups=2),
 }
 # Around one vector, two, and the parts that a row is cut into.
 WIDTHS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65, 127, 129, 256, 257, 290)
@@ -88,8 +101,9 @@ def test_every_width(run: Compiled, name: str) -> None:
         if width < 1:
             continue
         batch, height = 1 + number % 2, 7 + number % 5
-        x = random(batch, conv.kernel[3], height, width)
-        close(run(name, x), conv.expected(x))
+        x = random(batch, conv.inputs, height, width)
+        given = x if conv.layout == "NCHW" else x.transpose(0, 2, 3, 1)
+        close(run(name, given.copy()).reshape(conv.expected(x).shape), conv.expected(x))
         tried += 1
     assert tried >= 18
 

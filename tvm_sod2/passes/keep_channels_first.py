@@ -33,8 +33,11 @@ INPUTS = 4
 LONGEST = 256
 """Products for an element up to which moving it counts."""
 
-OUTPUTS = 32
-"""Output channels, for each pixel of the stride, that pay for laying the inputs out anew."""
+OUTPUTS = 12
+"""Output channels, for each pixel of a stride, that pay for taking the stride out of the inputs."""
+
+NARROW = 3
+"""Columns of a kernel that few products are made with where a channel has one filter."""
 
 NARROWEST = 16
 """Pixels of a row that fill a vector."""
@@ -102,20 +105,28 @@ class _Found:
         before = self.made.get(data)
         if before is not None and order_of(before) == _TO_LAST:
             return before.args[0]
-        return data if int(weight.ty.shape.values[3]) == 1 else None
+        return data if _inputs(call) == 1 else None
 
 
 def _is_head(call: relax.Call) -> bool:
-    """Whether few channels go in, many come out, and sums are short."""
+    """Whether few channels go in, and sums are short."""
     attrs = call.attrs
-    if (attrs.data_layout, attrs.kernel_layout, int(attrs.groups)) != ("NHWC", "OHWI", 1):
+    if (attrs.data_layout, attrs.kernel_layout) != ("NHWC", "OHWI"):
         return False
     outputs, height, width, inputs = (int(dim) for dim in call.args[1].ty.shape.values)
     stride, across = int(attrs.strides[1]), call.ty.shape.values[2]
     if isinstance(across, tvm.tirx.IntImm) and int(across) < NARROWEST:
         return False
-    steps = height * width * inputs
-    return inputs <= INPUTS and 0 < steps <= LONGEST and outputs >= OUTPUTS * stride
+    if _inputs(call) > INPUTS or not 0 < height * width * inputs <= LONGEST:
+        return False
+    if outputs == int(attrs.groups) and width <= NARROW:
+        return False
+    return stride == 1 or outputs >= OUTPUTS * stride
+
+
+def _inputs(call: relax.Call) -> int:
+    """Input channels of a convolution with OHWI weights."""
+    return int(call.args[1].ty.shape.values[3]) * int(call.attrs.groups)
 
 
 def _is_tensor(value: Expr) -> bool:
@@ -160,6 +171,7 @@ class _Keeper(relax.PyExprMutator):
             strides=attrs.strides,
             padding=attrs.padding,
             dilation=attrs.dilation,
+            groups=attrs.groups,
             data_layout="NCHW",
             kernel_layout="OHWI",
         )

@@ -67,6 +67,7 @@ class Convolution:
     Attributes:
         layout: the weights' axes by letter, e.g. "OHWI".
         sizes: the weights' dims by letter.
+        images: the images' axes by letter.
         turned: whether the vertical and the horizontal axis have changed places.
     """
 
@@ -78,6 +79,7 @@ class Convolution:
     batch: Any
     vertical: Window
     horizontal: Window
+    images: str = "NHWC"
     turned: bool = False
 
     @property
@@ -104,6 +106,10 @@ class Convolution:
         if across.size != 1 or not (_is_one(across.extent) and _is_one(across.out)):
             return self
         return replace(self, vertical=across, horizontal=self.vertical, turned=not self.turned)
+
+    @property
+    def channels_last(self) -> bool:
+        return self.images == "NHWC"
 
     def place(self, line: Any, pixel: Any) -> tuple[Any, Any]:
         """Image coordinates of a pixel of a line."""
@@ -134,7 +140,7 @@ def read_convolution(group: Group, images: str = "NHWC") -> Convolution | Refusa
         for axis, letter in enumerate("HW")
     )
     groups, batch = int(attrs["groups"]), group.output.shape[0]
-    return Convolution(x, w, layout, sizes, groups, batch, vertical, horizontal)
+    return Convolution(x, w, layout, sizes, groups, batch, vertical, horizontal, images)
 
 
 def kernel_matrix(layout: str, weight: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ Emitter = Callable[[Group, Traits], Kernel | Refusal]
 EMITTERS: dict[str, tuple[Emitter, ...]] = {
     "matmul": (emit_matmul, emit_runtime_matmul),
     "conv2d_transpose": (emit_conv2d_transpose, emit_phases),
-    "conv2d": (emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d, emit_channels_first),
+    "conv2d": (emit_channels_first, emit_depthwise, emit_pointwise, emit_winograd, emit_conv2d),
     "integer_matmul": (emit_int8_matmul, emit_int8_runtime_matmul),
     "integer_conv2d": (
         emit_int8_depthwise_words,
