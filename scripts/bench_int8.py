@@ -5,7 +5,7 @@
 Graphs of one quantised operator, with symbolic dims and constant weights, built as any model is:
 MatMulInteger and QLinearMatMul at 1 to 384 rows, MatMulInteger of two inputs, QLinearConv at sizes
 of mobile networks. Cases are
-those whose name contains PATTERN. Both sides run in turn; figures are medians. Convolutions have
+those whose name contains PATTERN. Both sides run in turn, as cores.py says. Convolutions have
 channels last at both ends, which both sides compute in. A result that is not equal to ONNX
 Runtime's ends the run.
 """
@@ -27,9 +27,9 @@ def bytes_peak() -> float:
     import tvm
     from tvm import tirx
 
-    from tvm_sod2.demo.timing import side_by_side
     from tvm_sod2.schedules.dot import WORD, Dot
     from tvm_sod2.schedules.kernel import Code, ramp, splat
+    from tvm_sod2.schedules.peak import fastest
     from tvm_sod2.schedules.traits import Traits, host_target
 
     traits = Traits.from_target(host_target())
@@ -54,7 +54,7 @@ def bytes_peak() -> float:
     data = tvm.runtime.tensor(np.ones(WORD * lanes, np.int8))
     result = tvm.runtime.tensor(np.zeros(lanes * sums, np.int32))
     program = partial(run, data, result)
-    return 2 * WORD * lanes * sums * steps / side_by_side(program, program, 0.5)[0]
+    return 2 * WORD * lanes * sums * steps / fastest(program, 50)
 
 
 def prepare(text: str, weights: dict[str, np.ndarray]) -> Callable[..., Any]:
@@ -187,7 +187,7 @@ def main() -> None:
     # Read at its first use by the runtime.
     os.environ["TVM_NUM_THREADS"] = str(options.threads)
 
-    from tvm_sod2.demo.timing import side_by_side
+    from cores import timed_in_turn
 
     peak = bytes_peak() * options.threads
     print(f"{options.threads} thread(s), peak {peak / 1e9:.0f} GOP/s")
@@ -200,7 +200,7 @@ def main() -> None:
             got, expected = ours().numpy(), theirs()[0]
             if not np.array_equal(got, expected):
                 sys.exit(f"{name}: results differ from ONNX Runtime's")
-            us, them = side_by_side(ours, theirs, options.seconds)
+            us, them = timed_in_turn(ours, theirs, options.seconds, options.threads)
             rate = operations / us
             cells = f"{us * 1e6:.4g} | {rate / 1e9:.0f} | {rate / peak:.0%} | {them / us:.2f}"
             print(f"| {name} | {cells} |", flush=True)

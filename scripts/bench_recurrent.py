@@ -3,7 +3,7 @@
     python scripts/bench_recurrent.py [--threads 1 2] [--seconds 0.5] [--direction forward]
 
 Prints ONNX Runtime's time divided by ours for some hidden sizes and steps x rows. Each case is
-timed in turn, in a process for each number of threads; figures are medians.
+timed in turn, as cores.py says, in a process for each number of threads.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ def measure(seconds: float, direction: str) -> None:
     """Print a row of the table for each kind and size, on as many threads as TVM has here."""
     import onnxruntime
     import tvm
+    from cores import timed_in_turn
 
     import tvm_sod2
-    from tvm_sod2.demo.timing import side_by_side
 
+    threads = tvm.get_global_func("runtime.NumThreads")()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = tvm.get_global_func("runtime.NumThreads")()
+    options.intra_op_num_threads = threads
     rng = np.random.default_rng(1)
     for kind in GATES:
         for hidden in HIDDEN:
@@ -72,9 +73,8 @@ def measure(seconds: float, direction: str) -> None:
                 x = rng.standard_normal((steps, rows, INPUTS)).astype(np.float32)
                 run, other = partial(ours, tvm.runtime.tensor(x)), partial(theirs, None, {"x": x})
                 np.testing.assert_allclose(run()[0].numpy(), other()[0], atol=1e-4)
-                own, their = side_by_side(run, other, seconds)
+                own, their = timed_in_turn(run, other, seconds, threads)
                 cells.append(f"{own * 1e6:.0f} us, {their / own:.2f}")
-            threads = options.intra_op_num_threads
             print(f"| {threads} | {kind} {hidden} | {' | '.join(cells)} |", flush=True)
 
 
