@@ -174,6 +174,14 @@ def test_weights_beyond_the_cache_serve_several_blocks_of_rows() -> None:
     check(net, [(3, 1), (4, 41)], rng)
 
 
+@pytest.mark.parametrize(("kind", "hidden"), [("LSTM", 301), ("GRU", 421), ("RNN", 530)])
+def test_threads_share_the_columns_of_few_rows(kind: str, hidden: int) -> None:
+    """As many steps by columns as by rows, with columns that are no multiple of a vector."""
+    rng = np.random.default_rng(0)
+    net = network(kind, hidden, rng, lengths=True, first=kind != "RNN")
+    check(net, [(1, 1), (4, 1), (3, 2), (2, 7), (2, 31)], rng)
+
+
 @pytest.mark.parametrize("kind", GATES)
 def test_nothing_to_do(kind: str) -> None:
     """No steps give the first state back, no rows an empty one; ONNX Runtime refuses both."""

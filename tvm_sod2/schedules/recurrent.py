@@ -1,23 +1,26 @@
 """LSTM, GRU and RNN cells over time as one kernel; the input's projection comes ready from a GEMM.
 
-A task is a group of rows of the batch in one direction; it walks through time alone. At each step
-columns of the hidden state go in tiles of one vector, and the product for all gates of a tile and
-a block of rows is one register tile. So the weights, of which there is more than of anything else,
-are read once a step for all rows of a task; constant ones are laid out in the order of reading.
-The state of the step before is read while the new one is written, hence two of them, in turn.
+At each step columns of the hidden state go in tiles of one vector, and the product for all gates of
+a tile and a block of rows is one register tile. So the weights, of which there is more than of
+anything else, are read once a step for all rows of a task; constant ones are laid out in the order
+of reading. The state of the step before is read while the new one is written, hence two of them, in
+turn. What a task is, `recurrent_division.py` says.
 
 Source: the equations of ONNX's operators LSTM, GRU and RNN.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from tvm import tirx
 
-from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, i64
+from tvm_sod2.schedules.grain import MOVED
+from tvm_sod2.schedules.kernel import Code, Kernel, i64
 from tvm_sod2.schedules.recurrent_cell import Cell
+from tvm_sod2.schedules.recurrent_division import Division
 from tvm_sod2.schedules.recurrent_operands import Operands
 from tvm_sod2.schedules.recurrent_walk import Walk
 from tvm_sod2.schedules.recurrent_weights import pack_weights
@@ -56,36 +59,39 @@ def emit_recurrent(func: tirx.PrimFunc, constants: frozenset[int], traits: Trait
 
 def _function(operands: Operands) -> tirx.PrimFunc:
     code, cell = Code(), operands.cell
-    directions = len(cell.reverse)
+    division = Division(code, operands)
+    states = operands.rows * i64(len(cell.reverse) * cell.hidden * MOVED)
 
-    def blocks(most: Any) -> Any:
-        return (operands.rows + most - i64(1)) // most
-
-    # Few rows a task keep the cores busy, many share what is read of the weights.
-    parted = tirx.min(blocks(i64(operands.most)), i64(operands.cores))
-    count = tirx.max(blocks(i64(operands.most * operands.blocks)), parted)
-    # Rows that are rounded together walk together.
-    count = code.slot(i64(1) if cell.rounds else tirx.max(count, i64(1)), "tasks")
-    groups = EvenBlocks(code, operands.rows, code.slot(tirx.max(blocks(count), i64(1)), "most"))
-    work = operands.steps * operands.rows * i64(directions * cell.gates * cell.hidden**2)
-    with code.tasks(groups.count * i64(directions), "task", work) as task:
-        start, rows = groups.locate(code.slot(task // i64(directions), "group"))
-        direction = code.slot(task % i64(directions), "direction")
-        if directions == 1 or cell.activations[0] == cell.activations[1]:
-            Walk(code, operands, direction, cell.activations[0], start, rows).write()
-        else:
-            walks = [
-                Walk(code, operands, i64(d), acts, start, rows).write
-                for d, acts in enumerate(cell.activations)
-            ]
+    def walk(task: Any, write: Callable[[Walk], None]) -> None:
+        """Write what a task does at its rows, in the direction that is its own."""
+        direction, start, rows = division.rows_of(task)
+        forward, *back = dict.fromkeys(cell.activations)
+        walks = [
+            partial(write, Walk(code, operands, direction, activations, start, rows))
+            for activations in (forward, *back)
+        ]
+        if back:
             code.branch([(direction.equal(i64(0)), walks[0]), (None, walks[1])])
+        else:
+            walks[0]()
+
+    with code.tasks(division.groups, "task", states) as task:
+        walk(task, Walk.begin)
+    with code.loop(division.turns, "turn") as turn:
+        stretch = division.stretch(turn)
+        with code.tasks(division.tasks, "task", division.work(turn)) as task:
+            tiles = division.tiles_of(task)
+            walk(task, lambda made: made.run(stretch, tiles))
+    cleared = operands.steps if cell.lengths and cell.sequence else i64(1)
+    with code.tasks(division.groups, "task", states * cleared) as task:
+        walk(task, Walk.end)
     func = tirx.PrimFunc(operands.params, code.body())
     return func.with_attrs(
         {
             "tirx.noalias": True,
             "tirx.is_scheduled": True,
             "sod2.kernel": f"{cell.kind} over time",
-            WORK: note(cell.kind, work * i64(2), operands.params),
+            WORK: note(cell.kind, division.multiplications * i64(2), operands.params),
             CELL: cell.to_json(),
         }
     )

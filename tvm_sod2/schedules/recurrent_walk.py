@@ -1,4 +1,4 @@
-"""All steps of some rows in one direction: products by register tile, then the equations."""
+"""Steps of some rows in one direction: products by register tile, then the equations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.panels import by_rows
 from tvm_sod2.schedules.recurrent_bytes import ByteRange
 from tvm_sod2.schedules.recurrent_cell import Activation, Value
+from tvm_sod2.schedules.recurrent_division import Stretch
 from tvm_sod2.schedules.recurrent_equations import Equations
 from tvm_sod2.schedules.recurrent_operands import Operands
 from tvm_sod2.schedules.recurrent_weights import segments
@@ -33,7 +34,7 @@ class _Tile:
 
 
 class Walk:
-    """All steps of some rows in one direction; the operands of the row and step being written."""
+    """Steps of some rows in one direction; the operands of the row and step being written."""
 
     def __init__(
         self,
@@ -48,31 +49,46 @@ class Walk:
         self.direction, self.activations = direction, activations
         self.start, self.rows = start, rows
 
-    def write(self) -> None:
-        code, cell, operands = self.code, self.cell, self.operands
+    def begin(self) -> None:
+        """Take the first states."""
+        code, operands = self.code, self.operands
+        with code.loop(self.rows, "r") as r:
+            self._at(self.start + r, i64(0))
+            for column in self._columns():
+                self._put(0, column, operands.first_h[self.direction, self.row, column])
+                if self.cell.kind == "LSTM":
+                    first = operands.first_c[self.direction, self.row, column]
+                    self.keep_cell_state(first, column)
+
+    def run(self, stretch: Stretch, tiles: tuple[Any, Any]) -> None:
+        """Go through some steps, in the tiles [begin, end) of columns."""
+        code, cell = self.code, self.cell
         with code.bank():
-            blocks = EvenBlocks(code, self.rows, operands.most)
-            with code.loop(self.rows, "r") as r:
-                self._at(self.start + r, i64(0))
-                for column in self._columns():
-                    self._put(0, column, operands.first_h[self.direction, self.row, column])
-                    if cell.kind == "LSTM":
-                        first = operands.first_c[self.direction, self.row, column]
-                        self.keep_cell_state(first, column)
-            with code.loop(operands.steps, "step") as step:
+            blocks = EvenBlocks(code, self.rows, self.operands.most)
+            with code.loop(stretch.count, "later") as later:
+                step = code.slot(stretch.first + later, "step")
                 self.side = code.slot(step % 2, "side")
                 if cell.rounds:
                     self._round(step)
                 for phase in range(len(cell.phases)):
-                    self._phase(phase, step, blocks)
-            with code.loop(self.rows, "r") as r:
-                self._at(self.start + r, i64(0))
-                side = code.slot(operands.steps % 2, "side")
-                for column in self._columns():
-                    last = self._state(self.row, side, column)
-                    code.store(operands.last_h, last, self.direction, self.row, column)
-                if cell.lengths and cell.sequence:
-                    self._clear_behind()
+                    write = partial(self._phase, phase, step, blocks, tiles)
+                    if len(cell.phases) == 1:
+                        write()
+                    else:
+                        wanted = tirx.any(stretch.phase < i64(0), stretch.phase.equal(i64(phase)))
+                        code.branch([(wanted, write)])
+
+    def end(self) -> None:
+        """Give the last states; behind the end of a row that has one of its own, zeros."""
+        code, operands, cell = self.code, self.operands, self.cell
+        with code.loop(self.rows, "r") as r:
+            self._at(self.start + r, i64(0))
+            side = code.slot(operands.steps % 2, "side")
+            for column in self._columns():
+                last = self._state(self.row, side, column)
+                code.store(operands.last_h, last, self.direction, self.row, column)
+            if cell.lengths and cell.sequence:
+                self._clear_behind()
 
     def _round(self, step: Any) -> None:
         """The rounded states of all rows, put where the products read them."""
@@ -91,33 +107,44 @@ class Walk:
             for column in self._columns():
                 self.keep_aside(found.rounded(self.old_state(column)), 0, column)
 
-    def _phase(self, phase: int, step: Any, blocks: EvenBlocks) -> None:
-        """One step of the gates of a phase, for all columns and rows."""
+    def _phase(self, phase: int, step: Any, blocks: EvenBlocks, tiles: tuple[Any, Any]) -> None:
+        """One step of the gates of a phase, for some tiles of columns and all rows."""
         code, cell, operands = self.code, self.cell, self.operands
         gates = cell.phases[phase]
         sums = [code.buffer(operands.most * operands.lanes, f"gate{gate}") for gate in gates]
         done = sum(len(earlier) for earlier in cell.phases[:phase]) * cell.hidden
+        before, (tiles_begin, tiles_end) = 0, tiles
         for start, count, width in segments(cell.hidden, operands.lanes):
-            with code.loop(i64(count), "tile") as number, code.loop(blocks.count, "block") as block:
-                column = code.slot(i64(start) + number * i64(width), "column")
+            first = code.slot(tirx.max(tiles_begin - i64(before), i64(0)), "first_tile")
+            mine = tirx.min(tiles_end - i64(before), i64(count)) - first
+            before += count
+            with (
+                code.loop(tirx.max(mine, i64(0)), "tile") as number,
+                code.loop(blocks.count, "block") as block,
+            ):
+                column = code.slot(i64(start) + (first + number) * i64(width), "column")
                 at = i64(done * cell.hidden) + column * i64(cell.hidden * len(gates))
                 tile = _Tile(phase, gates, column, width, code.slot(at, "at"), sums)
-                begin, rows = blocks.locate(block)
-                begin = code.slot(self.start + begin, "begin")
-                products = partial(self._products, tile, begin, rows)
-                if cell.from_zero:
-                    nothing = partial(self._no_products, tile, rows)
-                    code.branch([(step > i64(0), products), (None, nothing)])
-                else:
-                    products()
-                with code.loop(rows, "r") as r:
-                    self._at(begin + r, step)
-                    cells = partial(self._cells, tile, r)
-                    if cell.lengths:
-                        keep = partial(self._keep_old, tile)
-                        code.branch([(step < self.length, cells), (None, keep)])
-                    else:
-                        cells()
+                self._tile(tile, step, *blocks.locate(block))
+
+    def _tile(self, tile: _Tile, step: Any, begin: Any, rows: Any) -> None:
+        """One step of the gates of a tile, for the rows of a block that begins there."""
+        code, cell = self.code, self.cell
+        begin = code.slot(self.start + begin, "begin")
+        products = partial(self._products, tile, begin, rows)
+        if cell.from_zero:
+            nothing = partial(self._no_products, tile, rows)
+            code.branch([(step > i64(0), products), (None, nothing)])
+        else:
+            products()
+        with code.loop(rows, "r") as r:
+            self._at(begin + r, step)
+            cells = partial(self._cells, tile, r)
+            if cell.lengths:
+                keep = partial(self._keep_old, tile)
+                code.branch([(step < self.length, cells), (None, keep)])
+            else:
+                cells()
 
     def _products(self, tile: _Tile, begin: Any, rows: Any) -> None:
         code, most = self.code, self.operands.most
