@@ -23,6 +23,7 @@ from tvm.relax import op as R
 
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.schedules import sequential
+from tvm_sod2.schedules.scatter import scatter_along, scatter_rows
 from tvm_sod2.schedules.selection import select_best
 
 Lowering = Callable[[relax.BlockBuilder, Any], Expr]
@@ -170,6 +171,31 @@ def _number(bb: relax.BlockBuilder, dim: Any) -> Expr:
     return bb.emit(R.maximum(size, relax.const(1, "int64")))
 
 
+def _scatter_nd(bb: relax.BlockBuilder, call: Any) -> Expr:
+    x, indices, updates = call.args
+    depth = indices.ty.shape[-1]
+    if not isinstance(depth, tirx.IntImm):
+        return call
+    deep = int(depth)
+    dims, rows = list(x.ty.shape), _product(list(indices.ty.shape)[:-1])
+    width = _product(dims[deep:])
+    data = _shaped(bb, x, [*dims[:deep], width])
+    operands = [data, _shaped(bb, indices, [rows, depth]), _shaped(bb, updates, [rows, width])]
+    kernel = scatter_rows(str(x.ty.dtype), str(indices.ty.dtype), deep, str(call.attrs.reduction))
+    return R.reshape(call_kernel(bb, kernel, operands, data.ty), call.ty.shape)
+
+
+def _scatter_elements(bb: relax.BlockBuilder, call: Any) -> Expr:
+    x, indices, _ = call.args
+    rank, attrs = int(x.ty.ndim), call.attrs
+    if rank == 0 or str(attrs.reduction) == "mean":
+        return call
+    axis = int(attrs.axis) % rank
+    dtypes = str(x.ty.dtype), str(indices.ty.dtype)
+    kernel = scatter_along(*dtypes, rank, axis, str(attrs.reduction))
+    return call_kernel(bb, kernel, list(call.args), call.ty)
+
+
 def _unique(bb: relax.BlockBuilder, call: Any) -> Expr:
     x = call.args[0]
     in_order, index, inverse, counts = (_flag(arg) for arg in call.args[1:5])
@@ -205,6 +231,8 @@ _LOWERINGS: dict[str, Lowering] = {
     "relax.cumprod": _scan(lambda a, b: a * b, 1),
     "relax.cumsum": _scan(lambda a, b: a + b, 0),
     "relax.nonzero": _nonzero,
+    "relax.scatter_elements": _scatter_elements,
+    "relax.scatter_nd": _scatter_nd,
     "relax.sort": _sort,
     "relax.topk": _topk,
     "relax.unique": _unique,
