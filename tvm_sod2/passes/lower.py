@@ -22,6 +22,7 @@ from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.empty_constants import empty_constants
 from tvm_sod2.passes.free import FreeAfterLastUse
 from tvm_sod2.passes.lift_scratch import LiftScratch
+from tvm_sod2.passes.release_result import release_result
 from tvm_sod2.passes.requirements import CheckRequirements
 from tvm_sod2.passes.safe_casts import safe_casts
 from tvm_sod2.passes.safe_divisions import safe_divisions
@@ -56,6 +57,7 @@ def lower_to_vm(target: Target) -> list[tvm.transform.Pass]:
         *([ViewParts(), PlanArena(), share_views] if target.kind.name == "llvm" else []),
         CheckInputs(),
         CheckRequirements(),
+        release_result,
         empty_constants,
         relax.transform.LowerAllocTensor(),
         # The VM's builtins and its heap of dims.
