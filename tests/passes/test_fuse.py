@@ -193,3 +193,18 @@ def test_a_constant_is_an_immediate_only_where_the_kernel_can_hold_it() -> None:
     lowered = relax.transform.FuseTIR()(relax.transform.LegalizeOps()(fused))
     (call,) = [b.value for b in lowered["main"].body.blocks[0].bindings]
     assert len(call.args[1].fields) == 2  # x and the constant that `where` takes
+
+
+def test_an_exponent_is_part_of_the_kernel() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n",), "float32")):
+            with R.dataflow():
+                y = R.power(x, R.const(5.0, "float32"))
+                R.output(y)
+            return y
+
+    lowered = relax.transform.LegalizeOps()(fuse(relax.transform.Normalize()(Net)))
+    (call,) = [b.value for b in lowered["main"].body.blocks[0].bindings]
+    assert len(call.args) == 1  # Only x: LLVM has no vectors of a power by a number it reads.

@@ -18,7 +18,8 @@ from tvm_sod2.passes.simplify import simplify
     [
         (lambda x: R.power(x, R.const(2.0)), ["multiply"]),
         (lambda x: R.power(x, R.const(0.5)), ["sqrt"]),
-        (lambda x: R.power(x, R.const(3.0)), ["power"]),
+        (lambda x: R.power(x, R.const(3.0)), ["multiply", "multiply"]),
+        (lambda x: R.power(x, R.const(5.0)), ["power"]),
         (lambda x: R.divide(x, R.const(np.full((1,), 4, "float32"))), ["multiply"]),
         (lambda x: R.exp(R.multiply(x, R.const(1.0))), ["exp"]),
         (lambda x: R.exp(R.add(R.const(np.zeros((1, 1), "float32")), x)), ["exp"]),

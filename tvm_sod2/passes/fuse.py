@@ -171,7 +171,7 @@ class _GroupFunction:
         return relax.Function(self.params, body, output.ty).with_attr("Primitive", True)
 
     def _argument(self, call: relax.Call, expr: tvm.ir.Expr) -> tvm.ir.Expr:
-        immediate = _is_scalar(expr) and (call.op.name in _BOUNDS or _bytes(expr) in self.common)
+        immediate = _is_scalar(expr) and (call.op.name in _DEFINING or _bytes(expr) in self.common)
         # Legalisation of an operator on nothing but constants has no place for them.
         immediate &= not all(isinstance(other, tvm.ir.GenericConst) for other in call.args)
         if immediate and call.op.name in _TAKES_IMMEDIATES:
@@ -205,8 +205,11 @@ MIN_SHARED = 3
 parameter it leaves the kernel free to serve the other layers."""
 
 
-# Their scalars are what the function is, the range of a byte or 6 of relu6, and not a layer's own.
-_BOUNDS = frozenset({"relax.maximum", "relax.minimum"})
+# Their scalars are what the function is, 6 of relu6, a cube, one in seven, and not a layer's own.
+_DEFINING = frozenset(
+    f"relax.{name}"
+    for name in ("maximum", "minimum", "power", "mod", "floor_mod", "floor_divide")
+)
 
 # TVM's legalisation writes a scalar constant of these into the kernel; elsewhere FuseTIR would
 # find a constant inside a group, which it cannot take.

@@ -128,6 +128,8 @@ def _power(call: relax.Call) -> tvm.ir.Expr | None:
         return None
     if exponent == 2.0:
         return relax.op.multiply(base, base)
+    if exponent == 3.0:
+        return relax.op.multiply(relax.op.multiply(base, base), base)
     if exponent == 0.5:
         return relax.op.sqrt(base)
     return base if exponent == 1.0 else None

@@ -38,6 +38,8 @@ __all__ = ["crossed_axis", "emit_transposed"]
 _BLOCK = 4
 """Tiles side by side that a task takes before the next channels: caches fetch lines in pairs."""
 
+_MOST_ROWS = 16  # a tile of bytes would be 64 registers of 64, or 32 of 32
+
 _TILE_BYTES = 512  # constant buffers of 1024 bytes and more leave the stack
 
 
@@ -59,7 +61,8 @@ def emit_transposed(memory: Memory, nest: Nest, parallel: bool, plain: Stmt) -> 
         and stride(memory, load.indices[0], along.var) not in (0, 1)
     ]
     size = min(memory.traits.lanes(str(v.ty.dtype)) for v in (nest.value, *crossed))
-    if size < 4 or size > 16:
+    size = min(size, _MOST_ROWS)
+    if size < 4:
         return None
     small = [a for a in (along, across) if (s := static(a.extent)) is not None and s < size]
     tiled: Stmt | None
