@@ -207,8 +207,7 @@ parameter it leaves the kernel free to serve the other layers."""
 
 # Their scalars are what the function is, 6 of relu6, a cube, one in seven, and not a layer's own.
 _DEFINING = frozenset(
-    f"relax.{name}"
-    for name in ("maximum", "minimum", "power", "mod", "floor_mod", "floor_divide")
+    f"relax.{name}" for name in ("maximum", "minimum", "power", "mod", "floor_mod", "floor_divide")
 )
 
 # TVM's legalisation writes a scalar constant of these into the kernel; elsewhere FuseTIR would
