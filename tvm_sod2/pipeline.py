@@ -40,6 +40,7 @@ from tvm_sod2.passes.name_unknown import name_unknown_dims
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.quantised_products import quantised_products
+from tvm_sod2.passes.repeat_pixels import repeat_pixels
 from tvm_sod2.passes.reshape_counts import check_reshapes
 from tvm_sod2.passes.select_dims import select_dims
 from tvm_sod2.passes.separate_pools import separate_pools
@@ -125,6 +126,7 @@ def _cpu_kernels(target: Target) -> list[Phase]:
                 *layout_passes(),
                 cancel_permutes,
                 keep_channels_first,
+                repeat_pixels,
                 merge_concats,
                 separate_pools,
             ],

@@ -153,11 +153,26 @@ def test_permute_with_an_epilogue() -> None:
         np.testing.assert_allclose(kernel(x, b)[0], expected, rtol=1e-6)
 
 
-def test_permute_of_other_types() -> None:
-    kernel = Kernel([tensor(h, w, dtype="int64")], lambda bb, x: op.permute_dims(x, [1, 0]))
+@pytest.mark.parametrize("dtype", ["int64", "float16", "uint8"])
+def test_permute_of_other_types(dtype: str) -> None:
+    kernel = Kernel([tensor(h, w, dtype=dtype)], lambda bb, x: op.permute_dims(x, [1, 0]))
     for shape in [(3, 5), (8, 9), (33, 17), (0, 4)]:
-        x = np.arange(np.prod(shape)).reshape(shape)
+        x = (np.arange(np.prod(shape)) % 251).astype(dtype).reshape(shape)
         np.testing.assert_array_equal(kernel(x)[0], x.T)
+
+
+@pytest.mark.parametrize(
+    ("times", "dtype"), [(2, "float32"), (3, "uint8"), (8, "int64"), (9, "float32")]
+)
+def test_elements_repeated_side_by_side(times: int, dtype: str) -> None:
+    kernel = Kernel(
+        [tensor(n, w, 1, dtype=dtype)],
+        lambda bb, x: op.broadcast_to(x, relax.ShapeExpr([n, w, times])),
+    )
+    for shape in [(1, 1), (3, 5), (2, 16), (5, 67), (0, 7), (7, 0)]:
+        x = np.random.default_rng(0).integers(0, 99, (*shape, 1)).astype(dtype)
+        (out,) = kernel(x)
+        np.testing.assert_array_equal(out, np.broadcast_to(x, (*shape, times)))
 
 
 def test_concat_of_channels() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir import Call, Expr
+from tvm.ir import Call, Expr, TensorLoad
 from tvm.tirx import BufferStore, Stmt
 
 from tvm_sod2.passes.strided_loads import STEPS
@@ -17,7 +16,6 @@ from tvm_sod2.schedules.rules.cost import EXPENSIVE, lanes_of, weight
 from tvm_sod2.schedules.rules.loops import (
     bind,
     ceil_div,
-    cover,
     decode,
     each,
     fork,
@@ -26,20 +24,18 @@ from tvm_sod2.schedules.rules.loops import (
     sequence,
     serial,
     static,
-    vector,
 )
-from tvm_sod2.schedules.rules.polynomial import put
 from tvm_sod2.schedules.rules.program import Axis, Stage, loads
 from tvm_sod2.schedules.rules.regions import split_regions
-from tvm_sod2.schedules.rules.tables import weight_of_elements, with_tables
+from tvm_sod2.schedules.rules.strip import Repeat, Strip
+from tvm_sod2.schedules.rules.tables import weight_of_elements
 from tvm_sod2.schedules.rules.transposes import crossed_axis, emit_transposed
 
 __all__ = ["emit_map", "flat_nest"]
 
-_TASK_VECTORS = 512  # vectors of a task where one axis is all there is
 _TASK_ELEMENTS = 8192  # elements of a task's rows
-_TABLE = 1024  # elements of a task's row where rows share tables of indices
 _FEW_ROWS = 8  # rows that are too few for a task
+_MOST_REPEATS = 8  # times that a vector's elements are written side by side
 _SHORT_ROW = 4096  # elements up to which a row's regions are written together
 
 
@@ -76,73 +72,6 @@ def emit_map(memory: Memory, stage: Stage, parallel: bool) -> Stmt:
     return sequence(statements)
 
 
-@dataclass(frozen=True)
-class _Strip:
-    """A nest and how wide its innermost loop may be vectorised."""
-
-    nest: Nest
-    lanes: int
-    irregular: bool = False  # some load's offset is no multiple of the innermost variable
-
-    @property
-    def outer(self) -> tuple[Axis, ...]:
-        return self.nest.axes[:-1]
-
-    @property
-    def inner(self) -> Axis:
-        return self.nest.axes[-1]
-
-    def element(self, at: Sequence[Expr], base: Expr, width: int) -> Stmt:
-        """`width` elements from `base` on, at outer coordinates."""
-        return vector(width, lambda lane: _store(self.nest, [*at, base + lane]))
-
-    def whole(self, at: Sequence[Expr]) -> Stmt:
-        """The innermost loop."""
-        return self._elements(at, i64(0), self.inner.extent)
-
-    @property
-    def block(self) -> int:
-        """The most elements that a task takes of the innermost loop."""
-        return _TABLE if self.irregular else self.lanes * _TASK_VECTORS
-
-    def piece(self, at: Sequence[Expr], index: Expr) -> Stmt:
-        """One block of the innermost loop."""
-        bound: list[Stmt] = []
-        start, count = self._part(bound, index)
-        return sequence([*bound, self._elements(at, start, count)])
-
-    def prepared(
-        self, memory: Memory, bound: list[Stmt], index: Expr
-    ) -> Callable[[list[Expr]], Stmt]:
-        """One block of the innermost loop for many rows; `bound` gets what they share."""
-        start, count = self._part(bound, index)
-        if not self.irregular or self.nest.in_place:
-            return lambda at: self._elements(at, start, count)
-        filled, nest = with_tables(memory, self.nest, start, count, self.block)
-        bound += filled
-        return lambda at: replace(self, nest=nest)._elements(at, start, count)
-
-    def _part(self, bound: list[Stmt], index: Expr) -> tuple[Expr, Expr]:
-        """Where a block starts, and its elements."""
-        size = static(self.inner.extent)
-        if size is not None and size <= self.block:
-            return i64(0), self.inner.extent
-        start = bind(bound, "start", index * i64(self.block))
-        rest = tirx.Min(i64(self.block), self.inner.extent - start)
-        return start, bind(bound, "count", rest)
-
-    def _elements(self, at: Sequence[Expr], start: Expr, count: Expr) -> Stmt:
-        def element(base: Expr, width: int) -> Stmt:
-            return self.element(at, base if static(start) == 0 else start + base, width)
-
-        return cover(count, self.lanes, element, not self.nest.in_place, self._copies)
-
-    @property
-    def _copies(self) -> int:
-        """Vectors of one step: a long chain of arithmetic leaves a processor room for another."""
-        return 2 if self.lanes > 1 and weight(self.nest.value) >= EXPENSIVE else 1
-
-
 def _side_by_side(nests: list[Nest]) -> list[list[Nest]]:
     """Groups of regions that divide short rows: written row by row, each line is touched once."""
     groups: list[list[Nest]] = []
@@ -163,12 +92,12 @@ def _side_by_side(nests: list[Nest]) -> list[list[Nest]]:
     return divided
 
 
-def _strip(memory: Memory, nest: Nest) -> _Strip | None:
+def _strip(memory: Memory, nest: Nest) -> Strip | None:
     """The nest as a strip, or None where its loads ask for tiles."""
     inner = nest.axes[-1]
     strides = [stride(memory, o, inner.var) for o in offsets(nest)]
     if strides[0] != 1:
-        return _Strip(_without_branches(nest), 1)
+        return Strip(_without_branches(nest), 1)
     if crossed_axis(memory, nest) is not None:
         return None
     # Data-dependent loads are taken lane by lane anyway: scalar code is as good.
@@ -177,20 +106,35 @@ def _strip(memory: Memory, nest: Nest) -> _Strip | None:
     if irregular and weight_of_elements(nest) < EXPENSIVE:
         useful = False
     lanes = lanes_of(memory.traits, inner.var, nest.value) if useful else 1
-    return _Strip(_without_branches(nest), lanes, irregular)
+    return Strip(_without_branches(nest), lanes, irregular)
 
 
 def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
     if not nest.axes:
         return BufferStore(nest.target, nest.value, [nest.offset])
+    if _repeats(memory, nest):
+        lanes = lanes_of(memory.traits, nest.axes[-2].var, nest.value)
+        return _loops(memory, [Repeat(nest, lanes)], parallel)
     strip = _strip(memory, nest)
     if strip is not None:
         return _loops(memory, [strip], parallel)
-    plain = _loops(memory, [_Strip(_without_branches(nest), 1)], parallel)
+    plain = _loops(memory, [Strip(_without_branches(nest), 1)], parallel)
     return emit_transposed(memory, nest, parallel, plain) or plain
 
 
-def _loops(memory: Memory, strips: Sequence[_Strip], parallel: bool) -> Stmt:
+def _repeats(memory: Memory, nest: Nest) -> bool:
+    """Whether a copy writes each element several times side by side."""
+    if len(nest.axes) < 2 or not isinstance(nest.value, TensorLoad) or nest.in_place:
+        return False
+    pixels, few = nest.axes[-2:]
+    times = static(few.extent)
+    if times is None or not 2 <= times <= _MOST_REPEATS:
+        return False
+    steps = [[stride(memory, o, a.var) for o in offsets(nest)] for a in (pixels, few)]
+    return steps == [[times, 1], [1, 0]] and str(nest.value.ty.dtype) != "bool"
+
+
+def _loops(memory: Memory, strips: Sequence[Strip], parallel: bool) -> Stmt:
     """The strips' shared outer loops around each strip's own; a task is a block of rows."""
     outer = strips[0].outer
     if not parallel:
@@ -242,11 +186,6 @@ def _split_few(outer: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], tuple[Axis, .
     while count > 1 and (size := static(outer[count - 1].extent)) and rows * size <= _FEW_ROWS:
         count, rows = count - 1, rows * size
     return outer[:count], outer[count:]
-
-
-def _store(nest: Nest, at: Sequence[Expr]) -> Stmt:
-    mapping = {hash(a.var): e for a, e in zip(nest.axes, at, strict=True)}
-    return BufferStore(nest.target, put(nest.value, mapping), [put(nest.offset, mapping)])
 
 
 def _without_branches(nest: Nest) -> Nest:
