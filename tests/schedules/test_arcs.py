@@ -14,7 +14,10 @@ from tvm_sod2.schedules.arcs import FUNCTIONS
 
 REFERENCE = {
     **{name: getattr(np, name) for name in ("sinh", "cosh")},
-    **{name: getattr(np, f"arc{name[1:]}") for name in ("asinh", "acosh", "atanh", "asin", "acos")},
+    **{
+        name: getattr(np, f"arc{name[1:]}")
+        for name in ("asinh", "acosh", "atanh", "asin", "acos", "atan")
+    },
 }
 WIDE = np.concatenate([np.linspace(-80, 80, 3001), np.linspace(-2, 2, 4001), [1e-20, 0.0, -1e-9]])
 UNIT = np.concatenate([np.linspace(-1, 1, 4001), [1e-20, 1 - 1e-7, -1 + 1e-7]])
@@ -27,6 +30,7 @@ DOMAIN = {
     "atanh": UNIT[np.abs(UNIT) < 1],
     "asin": UNIT,
     "acos": UNIT,
+    "atan": np.concatenate([WIDE, [np.inf, -np.inf, 1e30, np.nan]]),
 }
 
 

@@ -112,6 +112,18 @@ def acos(x: Expr) -> Expr:
     return tirx.Select(size <= _f(0.5), _f(pi / 2) - _odd(x, _ASIN), far)
 
 
+_ATAN = [8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1]
+
+
+def atan(x: Expr) -> Expr:
+    size = tirx.abs(x)
+    large = size > _f(1 + 2**0.5)  # the tangent of 3/8 pi
+    part = tirx.Select(large, _f(-1) / size, (size - _f(1)) / (size + _f(1)))
+    angle = tirx.Select(large, _f(pi / 2), _f(pi / 4))
+    far = _signed(x, _shared(part, lambda v: angle + _odd(v, _ATAN)))
+    return tirx.Select(size <= _f(2**0.5 - 1), _odd(x, _ATAN), far)
+
+
 def _legalizer(name: str, function: Function) -> Callable[[relax.BlockBuilder, Any], Any]:
     def legalize(bb: relax.BlockBuilder, call: Any) -> Any:
         dtype = str(call.ty.dtype)
@@ -133,7 +145,7 @@ def _legalizer(name: str, function: Function) -> Callable[[relax.BlockBuilder, A
 
 
 FUNCTIONS: dict[str, Function] = {
-    function.__name__: function for function in (sinh, cosh, asinh, acosh, atanh, asin, acos)
+    function.__name__: function for function in (sinh, cosh, asinh, acosh, atanh, asin, acos, atan)
 }
 
 ARCS = {f"relax.{name}": _legalizer(name, function) for name, function in FUNCTIONS.items()}

@@ -9,6 +9,7 @@ from tvm.ir import Expr
 from tvm.tirx import AllocBuffer, BufferLoad, IfThenElse, Stmt, Var
 
 from tvm_sod2.schedules.rules.loops import (
+    below,
     bind,
     ceil_div,
     decode,
@@ -124,8 +125,8 @@ def _block(reduction: Reduction, at: list[Expr], extent: Expr, first: Expr, inde
         "j",
     )
     if size is None:
-        scalars = serial(extent, lambda i: tile(i, 1, 1))
-        rest = IfThenElse(extent >= i64(lanes), rest, scalars)
+        short = below(extent, lanes, lambda start, width: tile(start, width, 1))
+        rest = IfThenElse(extent >= i64(lanes), rest, short)
     return IfThenElse(base + i64(block) <= extent, full, rest)
 
 

@@ -24,6 +24,8 @@ from tvm_sod2.schedules.rules.reduction import Reduction
 
 __all__ = ["emit_rows", "scalar_row", "vector_row"]
 
+_NARROWEST = 4  # lanes of the shortest vectors
+
 
 def emit_rows(
     reduction: Reduction, parallel: bool, row: Callable[[Reduction, list[Expr]], Stmt]
@@ -70,14 +72,7 @@ def vector_row(reduction: Reduction, at: list[Expr]) -> Stmt:
     one = reduction.accumulator(1, "result")
 
     def update(outer: list[Expr], base: Expr, copy: int, first_valid: Expr | None = None) -> Stmt:
-        def at_lane(lane: Expr) -> Stmt:
-            put = reduction.term(at, [*outer, base + lane])
-            valid = None
-            if first_valid is not None:
-                valid = tirx.Cast("int32", lane) >= tirx.Cast("int32", first_valid)
-            return reduction.step(acc, i64(copy * lanes) + lane, put, valid)
-
-        return vector(lanes, at_lane)
+        return _update(reduction, acc, at, [*outer, base], lanes, copy * lanes, first_valid)
 
     def vectors(outer: list[Expr]) -> Stmt:
         block = lanes * copies
@@ -115,15 +110,7 @@ def vector_row(reduction: Reduction, at: list[Expr]) -> Stmt:
         ]
     )
     if size is None:
-        short = sequence(
-            [
-                BufferStore(one, reduction.start, [i64(0)]),
-                reduction.over_reduced(
-                    at,
-                    lambda k: reduction.step(one, i64(0), reduction.term(at, k)),
-                ),
-            ]
-        )
+        short = _short_row(reduction, at, acc, one, lanes // 2)
         whole = IfThenElse(inner.extent >= i64(lanes), whole, short)
     return sequence(
         [
@@ -133,6 +120,54 @@ def vector_row(reduction: Reduction, at: list[Expr]) -> Stmt:
             reduction.store(at, BufferLoad(one, [i64(0)])),
         ]
     )
+
+
+def _update(
+    reduction: Reduction,
+    acc: Var,
+    at: list[Expr],
+    reduced: list[Expr],
+    lanes: int,
+    first: int,
+    first_valid: Expr | None = None,
+) -> Stmt:
+    """Combine a vector of terms from `reduced` on into acc[first:], but lanes below `first_valid`."""
+
+    def at_lane(lane: Expr) -> Stmt:
+        put = reduction.term(at, [*reduced[:-1], reduced[-1] + lane])
+        valid = None
+        if first_valid is not None:
+            valid = tirx.Cast("int32", lane) >= tirx.Cast("int32", first_valid)
+        return reduction.step(acc, i64(first) + lane, put, valid)
+
+    return vector(lanes, at_lane)
+
+
+def _short_row(reduction: Reduction, at: list[Expr], acc: Var, one: Var, lanes: int) -> Stmt:
+    """A row of less than twice `lanes`: a vector, and one that ends the row, of which what the
+    first had does not count; or half of them, and so on."""
+    extent = reduction.nest.reduced[-1].extent
+    if lanes < _NARROWEST:
+        steps = reduction.over_reduced(
+            at, lambda k: reduction.step(one, i64(0), reduction.term(at, k))
+        )
+        return sequence([BufferStore(one, reduction.start, [i64(0)]), steps])
+
+    def both(outer: list[Expr]) -> Stmt:
+        begin = _update(reduction, acc, at, [*outer, i64(0)], lanes, 0)
+        last, done = extent - i64(lanes), i64(2 * lanes) - extent
+        return sequence([begin, _update(reduction, acc, at, [*outer, last], lanes, 0, done)])
+
+    row = sequence(
+        [
+            reduction.clear(acc, 0, lanes),
+            reduction.over_reduced(at, both, len(reduction.nest.reduced) - 1),
+            *_fold(reduction, acc, lanes, 1),
+            BufferStore(one, BufferLoad(acc, [i64(0)]), [i64(0)]),
+        ]
+    )
+    narrower = _short_row(reduction, at, acc, one, lanes // 2)
+    return IfThenElse(extent >= i64(lanes), row, narrower)
 
 
 def _fold(reduction: Reduction, acc: Var, lanes: int, copies: int) -> list[Stmt]:

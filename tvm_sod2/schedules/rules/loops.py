@@ -24,6 +24,7 @@ from tvm_sod2.schedules.traits import Traits
 
 __all__ = [
     "Body",
+    "below",
     "bind",
     "ceil_div",
     "cover",
@@ -37,6 +38,8 @@ __all__ = [
     "static",
     "vector",
 ]
+
+_NARROWEST = 4  # lanes of the shortest vectors of a row shorter than a whole one
 
 Body = Callable[[Expr, int], Stmt]
 """Makes the statement for `width` consecutive elements from a start (width 1: a scalar)."""
@@ -188,10 +191,20 @@ def _cover_symbolic(extent: Expr, lanes: int, body: Body, overlap: bool, copies:
             "j",
         )
     return IfThenElse(
-        extent >= i64(lanes),
-        sequence([main, last]),
-        serial(extent, lambda i: body(i, 1)),
+        extent >= i64(lanes), sequence([main, last]), below(extent, lanes, body, overlap)
     )
+
+
+def below(extent: Expr, lanes: int, body: Body, overlap: bool = True) -> Stmt:
+    """Every element of [0, extent), which is less than `lanes`: two vectors that may overlap.
+
+    Of half the lanes, of a quarter and so on; up to three elements one by one.
+    """
+    width = lanes // 2
+    if not overlap or width < _NARROWEST:
+        return serial(tirx.Min(extent, i64(lanes - 1)), lambda i: body(i, 1))
+    both = sequence([body(i64(0), width), _again(body(extent - i64(width), width))])
+    return IfThenElse(extent >= i64(width), both, below(extent, width, body))
 
 
 def _again(vector: Stmt) -> Stmt:
