@@ -131,7 +131,7 @@ def _update(
     first: int,
     first_valid: Expr | None = None,
 ) -> Stmt:
-    """Combine a vector of terms from `reduced` on into acc[first:], but lanes below `first_valid`."""
+    """Combine a vector of terms from `reduced` on into acc[first:], from `first_valid` on."""
 
     def at_lane(lane: Expr) -> Stmt:
         put = reduction.term(at, [*reduced[:-1], reduced[-1] + lane])
