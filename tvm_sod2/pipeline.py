@@ -48,6 +48,7 @@ from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.shape_values import lower_shape_values
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.sink_merges import sink_merges
+from tvm_sod2.passes.split_spectra import split_spectra
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.passes.whole_offsets import whole_offsets
 from tvm_sod2.passes.widen_conv1d import widen_conv1d
@@ -129,6 +130,7 @@ def _cpu_kernels(target: Target) -> list[Phase]:
                 repeat_pixels,
                 merge_concats,
                 separate_pools,
+                split_spectra,
             ],
         ),
         Phase(
