@@ -38,11 +38,13 @@ class Knowledge:
 
     values: a symbol that is an expression over others. bounds: low and high of a symbol, inclusive.
     grounds: the constraints that make this so; the check at entry makes sure of them.
+    reasons: of a symbol with a value, the message of what makes it so.
     """
 
     values: dict[tvm.ir.Var, Entry] = field(default_factory=dict)
     bounds: dict[tvm.ir.Var, tuple[int, int]] = field(default_factory=dict)
     grounds: list[Constraint] = field(default_factory=list)
+    reasons: dict[tvm.ir.Var, str] = field(default_factory=dict)
 
     def narrow(self, symbol: tvm.ir.Var, low: int, high: int) -> bool:
         """Intersect the symbol's bounds; whether that says anything new."""
@@ -72,7 +74,7 @@ class Constraints:
         self._arithmetic = arithmetic
         self._run_time = run_time
         self._stand_ins = stand_ins
-        self._equal: list[tuple[Entry, Entry]] = []
+        self._equal: list[tuple[Entry, Entry, str]] = []
         self._sizes: set[tvm_ffi.StructuralKey] = set()
         self._recorded: set[tvm_ffi.StructuralKey] = set()
         self._broadcasting: set[frozenset[tvm_ffi.StructuralKey]] = set()
@@ -92,7 +94,7 @@ class Constraints:
         if isinstance(dim, int):
             dim, expected = expected, dim
         if not any(s in self._stand_ins for e in (dim, expected) for s in _symbols(e)):
-            self._equal.append((dim, expected))
+            self._equal.append((dim, expected, message))
         self._record(tirx.EQ(dim, as_expr(expected)), message)
 
     def broadcast(self, agreement: Agreement, where: str) -> bool:
@@ -111,8 +113,8 @@ class Constraints:
             self.equal(*ones[0], where)
             return False
         if not decided and arithmetic.takes_equal(dim, expected):
-            self._equal.append((dim, expected))
             message = f"{where} is {_text(dim)}, taken to be {_text(expected)}"
+            self._equal.append((dim, expected, message))
             self._record(tirx.EQ(as_expr(dim), as_expr(expected)), message, assumed=True)
             return True
         if self._known_to_broadcast(agreement):
@@ -181,13 +183,14 @@ class Constraints:
         for constraint in sorted(self.found, key=lambda c: isinstance(c.condition, tirx.GE)):
             if self._bounds(constraint.condition, known):
                 known.grounds.append(constraint)
-        for dim, expected in self._equal:
+        for dim, expected, message in self._equal:
             solution = solve(dim, expected, rank, self._arithmetic)
             if solution is None or solution.symbol in known.values:
                 continue
             if any(symbol in known.values for symbol in _symbols(solution.value)):
                 continue  # Its own value is news of this sweep: the next one says it simpler.
             known.values[solution.symbol] = solution.value
+            known.reasons[solution.symbol] = message
             ground = next((c for c in self.found if _states(c, dim, expected)), None)
             if ground is not None and ground not in known.grounds:
                 known.grounds.append(ground)

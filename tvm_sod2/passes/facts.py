@@ -27,6 +27,8 @@ class FunctionFacts:
     facts: per variable. symbols: for a symbol, the expression found for it; that is a fresh symbol
     of a match_cast, or a dim of a parameter that the model forces to a value or to another dim.
     origins: for a symbol that stays fresh, the operator that determines it at run time.
+    forced: for a symbol that the run determines and the model forces to what stands in `symbols`,
+    what to say when it is not so.
     nacs: stand-ins for dims of which nothing is known and that no match_cast names either.
     agreements: per binding, argument dims that its operator forces to another value.
     constraints: what must hold of the input dims. returned: the result, None for undef.
@@ -37,6 +39,7 @@ class FunctionFacts:
     facts: dict[tvm.ir.Var, Fact] = field(default_factory=dict)
     symbols: dict[tvm.ir.Var, tvm.ir.Expr] = field(default_factory=dict)
     origins: dict[tvm.ir.Var, str] = field(default_factory=dict)
+    forced: dict[tvm.ir.Var, str] = field(default_factory=dict)
     nacs: dict[tvm.ir.Var, str] = field(default_factory=dict)
     agreements: dict[tvm.ir.Var, list[Agreement]] = field(default_factory=dict)
     constraints: list[Constraint] = field(default_factory=list)

@@ -5,7 +5,8 @@
     y: Tensor((a, b)) = reshape(z, s)                  ->  y: Tensor((n, m)) = reshape(z, (n, m))
 
 A symbol that stays fresh afterwards is execution-determined. What the model needs of its input dims
-is kept as the function attribute "sod2.constraints", for the check at entry. A function whose
+is kept as the function attribute "sod2.constraints", for the check at entry; what it needs of dims
+that the run decides, or in an arm of an If alone, is checked where it is needed. A function whose
 operands broadcast or not, as only their dims can tell, is written in two versions, see `versions`.
 """
 
@@ -16,13 +17,16 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
+from tvm_sod2.memory.text import to_python
 from tvm_sod2.op_classes import Agreement, Fact
-from tvm_sod2.op_classes.expressions import as_expr, selected, symbols_of
+from tvm_sod2.op_classes.expressions import Entry, as_expr, selected, symbols_of
 from tvm_sod2.op_classes.fact import entries
 from tvm_sod2.op_classes.shapes import tensor_type
-from tvm_sod2.passes.facts import FunctionFacts
+from tvm_sod2.passes.entry import EntryMutator
+from tvm_sod2.passes.facts import FunctionFacts, substitute
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.interprocedural import propagate_equal, propagate_module
+from tvm_sod2.passes.requirements import require
 from tvm_sod2.passes.versions import in_two_versions
 
 CONSTRAINTS = "sod2.constraints"
@@ -51,7 +55,7 @@ def _fold(func: relax.Function, found: FunctionFacts) -> relax.Function:
         for parameter in func.params
         if not _same(parameter.ty, found.facts[parameter].ty)
     }
-    folded = _Folder(found, checked).visit_expr(func)
+    folded = _Folder(func, found, checked).visit_expr(func)
     if checked:
         folded = _opened(folded, checked)
     if found.constraints:
@@ -85,11 +89,14 @@ def _same(a: tvm.ir.Type, b: tvm.ir.Type) -> bool:
 
 
 @relax.expr_functor.mutator
-class _Folder(relax.PyExprMutator):
-    def __init__(self, found: FunctionFacts, checked: dict[tvm.ir.Var, tvm.ir.Var]) -> None:
-        super().__init__()
+class _Folder(EntryMutator):
+    def __init__(
+        self, func: relax.Function, found: FunctionFacts, checked: dict[tvm.ir.Var, tvm.ir.Var]
+    ) -> None:
+        super().__init__(func)
         self.found = found
         self.checked = checked
+        self.bound = set(self.entry)
 
     def visit_var_(self, op: tvm.ir.Var) -> tvm.ir.Expr:
         return self.checked[op] if op in self.checked else super().visit_var_(op)
@@ -110,7 +117,7 @@ class _Folder(relax.PyExprMutator):
             value = self._materialised(fact, value)
         agreements = self.found.agreements.get(binding.var)
         if agreements:
-            value = self._refined(value, agreements)
+            value = self._refined(binding.var, value, agreements)
         if isinstance(value, relax.Call):
             value = self.visit_expr(self._with_scalars(value))
         value = self.builder_.normalize(value)
@@ -163,13 +170,51 @@ class _Folder(relax.PyExprMutator):
         wanted = self.found.substitute(binding.ty)
         if isinstance(wanted, relax.TensorType) and fact.dims is not None:
             wanted = fact.ty
-        value = self.builder_.normalize(self.visit_expr(binding.value))
+        value = self._as_forced(binding, self.builder_.normalize(self.visit_expr(binding.value)))
+        if isinstance(value.ty, relax.TensorType) and fact.dims is not None:
+            self._require_cast(binding, value.ty, wanted)
+        self.bound |= set(relax.analysis.definable_tir_vars_in_type(wanted))
         if isinstance(wanted, relax.ShapeType) and self._settled(binding, value.ty, wanted):
             self._bind(binding.var, relax.ShapeExpr(list(wanted.values)))
         elif tvm_ffi.structural_equal(self.builder_.normalize(value).ty, wanted):
             self._bind(binding.var, value)
         else:
             self._cast(binding.var, value, wanted)
+
+    def _as_forced(self, binding: relax.MatchCast, value: tvm.ir.Expr) -> tvm.ir.Expr:
+        """The value once the symbols that a cast binds are seen to be what the model forces."""
+        symbols = relax.analysis.definable_tir_vars_in_type(binding.ty)
+        forced = [symbol for symbol in symbols if symbol in self.found.forced]
+        if not forced:
+            return value
+        others = {s: v for s, v in self.found.symbols.items() if s not in forced}
+        value = self.builder_.match_cast(value, substitute(binding.ty, others))
+        for symbol in forced:
+            difference = self.arithmetic.subtract(symbol, self._found(symbol))
+            require(self.builder_, as_expr(difference), self.found.forced[symbol])
+        return value
+
+    def _require_cast(
+        self, binding: relax.MatchCast, found: relax.TensorType, wanted: relax.TensorType
+    ) -> None:
+        """Check the dims that a cast states, other than by binding a symbol."""
+        source = binding.value if isinstance(binding.value, tvm.ir.Var) else binding.var
+        pairs = zip(entries(Fact(found).dims or []), entries(Fact(wanted).dims or []), strict=False)
+        for axis, (dim, expected) in enumerate(pairs):
+            if dim is not None and expected is not None:
+                self._require(binding.var, axis, self.names.value(source), dim, expected)
+
+    def _require(self, var: tvm.ir.Var, axis: int, name: str, dim: Entry, expected: Entry) -> None:
+        """Check where it stands what RDP cannot have had checked at entry: two dims are equal."""
+        symbols = set(symbols_of(as_expr(dim)) + symbols_of(as_expr(expected)))
+        if not self.arms and symbols <= self.entry:
+            return
+        if not symbols <= self.bound or self.arithmetic.equal(dim, expected):
+            return
+        zero = as_expr(self.arithmetic.subtract(dim, expected))
+        where = f"{self.names.node(var)}: dim {axis} of {name}"
+        texts = to_python(as_expr(dim)), to_python(as_expr(expected))
+        require(self.builder_, zero, f"{where} is {texts[0]}, expected {texts[1]}")
 
     def _settled(self, binding: relax.MatchCast, found: tvm.ir.Type, wanted: tvm.ir.Type) -> bool:
         """Whether a cast of a shape leaves nothing to the run: it gives no symbol its value, and
@@ -202,7 +247,9 @@ class _Folder(relax.PyExprMutator):
             return call  # Dead where it served a shape; real data otherwise.
         return relax.op.shape_to_tensor(relax.ShapeExpr([as_expr(entry) for entry in known]))
 
-    def _refined(self, call: relax.Call, agreements: list[Agreement]) -> relax.Call:
+    def _refined(
+        self, var: tvm.ir.Var, call: relax.Call, agreements: list[Agreement]
+    ) -> relax.Call:
         """The call with its arguments' dims stated to be what the operator needs them to be."""
         in_tuple = len(call.args) == 1 and isinstance(call.args[0], relax.Tuple)
         arguments = list(call.args[0].fields if in_tuple else call.args)
@@ -213,6 +260,8 @@ class _Folder(relax.PyExprMutator):
                 continue
             for agreement in agreements:
                 if agreement.argument == index:
+                    name = self.names.argument(call, index)
+                    self._require(var, agreement.axis, name, agreement.dim, agreement.expected)
                     dims[agreement.axis] = as_expr(agreement.expected)
             wanted = tensor_type(dims, argument.ty)
             arguments[index] = self.builder_.match_cast(argument, wanted)

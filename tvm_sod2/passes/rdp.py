@@ -173,6 +173,8 @@ class _Sweep:
             self.result.symbols[symbol] = as_expr(entry)
         elif symbol not in self.known.values:
             self.result.origins[symbol] = producer
+        else:
+            self.result.forced[symbol] = self.known.reasons.get(symbol, producer)
 
     def _not_zero(self, entry: Entry, binding: relax.MatchCast) -> Entry:
         """A dim `c if d == 0 else d` is d, and d must not be 0, where the inputs' dims decide it.
