@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import tvm
 from tvm import relax
@@ -24,6 +25,22 @@ class Dataflow:
     uses: tuple[frozenset[int], ...]
     sizes: tuple[Poly, ...]
     kept: frozenset[int]
+
+    @cached_property
+    def needed(self) -> list[int]:
+        """`needs` as sets of bits."""
+        return [sum(1 << need for need in needs) for needs in self.needs]
+
+    @cached_property
+    def users(self) -> list[int]:
+        """By tensor, the steps that use it, as a set of bits; for kept ones with a bit more."""
+        users = [0] * len(self.uses)
+        for step, uses in enumerate(self.uses):
+            for tensor in uses:
+                users[tensor] |= 1 << step
+        for tensor in self.kept:
+            users[tensor] |= 1 << len(users)  # a user that never runs
+        return users
 
 
 def dataflow_of(

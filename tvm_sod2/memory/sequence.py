@@ -47,10 +47,12 @@ def _best_part(
         return [peaks(flow, order, sizes, done, alive)[0] for sizes, (done, alive) in pairs]
 
     best, lowest = part, cost(part)
+    searches: list[_Search] = [_exact, *_GREEDY]
     for sizes, (done, alive) in zip(samples, states, strict=True):
-        for search in (_exact, *_GREEDY):
+        for search in list(searches):
             order = search(flow, part, sizes, done, alive)
-            if order is None:
+            if order is None:  # Too much at one sample is too much at the others.
+                searches.remove(search)
                 continue
             found = cost(order)
             if all(a <= b for a, b in zip(found, lowest, strict=True)) and found != lowest:
@@ -90,13 +92,7 @@ class _State:
 
     def __init__(self, flow: Dataflow, sizes: Sequence[int]) -> None:
         self._sizes = sizes
-        self._uses = [tuple(uses) for uses in flow.uses]
-        self._users = [0] * len(sizes)
-        for step, uses in enumerate(flow.uses):
-            for tensor in uses:
-                self._users[tensor] |= 1 << step
-        for tensor in flow.kept:
-            self._users[tensor] |= 1 << len(sizes)  # a user that never runs
+        self._uses, self._users, self._needs = flow.uses, flow.users, flow.needed
 
     def after(self, done: int, alive: int, step: int) -> tuple[int, int]:
         done |= 1 << step
@@ -106,13 +102,14 @@ class _State:
                 alive -= self._sizes[tensor]
         return done, alive
 
+    def ready(self, part: Sequence[int], done: int) -> list[int]:
+        """The steps of `part` that may be next."""
+        left = ~done
+        needs = self._needs
+        return [step for step in part if left >> step & 1 and not needs[step] & left]
 
-def _ready(flow: Dataflow, part: Sequence[int], done: int) -> list[int]:
-    return [
-        step
-        for step in part
-        if not done >> step & 1 and all(done >> need & 1 for need in flow.needs[step])
-    ]
+
+_Search = Callable[[Dataflow, list[int], Sequence[int], int, int], list[int] | None]
 
 
 def _exact(
@@ -140,7 +137,7 @@ def _exact(
             return _path(came_from, goal)
         if len(came_from) > _MOST_STATES:
             return None
-        for candidate in _ready(flow, part, now):
+        for candidate in state.ready(part, now):
             after, left = state.after(now, live, candidate)
             if after not in came_from:
                 height = max(peak, live + sizes[candidate])
@@ -165,7 +162,7 @@ def _greedy(rule: Callable[[int, int], tuple[int, int]]) -> Callable[..., list[i
         order: list[int] = []
         while len(order) < len(part):
             step = min(
-                _ready(flow, part, done),
+                state.ready(part, done),
                 key=lambda s: (*rule(alive + sizes[s], state.after(done, alive, s)[1]), s),
             )
             done, alive = state.after(done, alive, step)
