@@ -37,6 +37,7 @@ from tvm_sod2.passes.legalize import legalize_passes
 from tvm_sod2.passes.lower import lower_to_vm
 from tvm_sod2.passes.merge_concats import merge_concats
 from tvm_sod2.passes.name_unknown import name_unknown_dims
+from tvm_sod2.passes.one_hot_products import one_hot_products
 from tvm_sod2.passes.order import OrderForMemory
 from tvm_sod2.passes.outline import OutlineControlFlow
 from tvm_sod2.passes.quantised_products import quantised_products
@@ -104,6 +105,7 @@ def phases(target: Target) -> list[Phase]:
                 simplify,
                 fold_affine,
                 simplify,
+                one_hot_products,
                 sink_merges,
                 fold_norms,
                 *([lower_sequential] if on_cpu else []),
