@@ -96,7 +96,8 @@ def _scan(combine: Callable[[Any, Any], Any], neutral: int) -> Lowering:
             x = bb.emit(R.astype(x, dtype))
         whole = _canonical(bb, x, None if attrs.axis is None else int(attrs.axis))
         start = neutral if bool(attrs.exclusive) else None
-        kernel = sequential.scan(dtype, combine, start)
+        rows = attrs.axis is None or int(attrs.axis) % x.ty.ndim == x.ty.ndim - 1
+        kernel = sequential.scan(dtype, combine, start, rows)
         y = call_kernel(bb, kernel, [whole], TensorType(whole.ty.shape, dtype))
         return R.reshape(y, call.ty.shape)
 
@@ -128,13 +129,16 @@ def _topk(bb: relax.BlockBuilder, call: Any) -> Expr:
     axis, k = int(attrs.axis) % x.ty.ndim, int(attrs.k)
     size = x.ty.shape[axis]
     kept = tvm.sym.Analyzer().simplify(tirx.min(size, tirx.const(k, "int64"))) if k > 0 else size
-    whole = _canonical(bb, x, axis)
-    outer, _, inner = whole.ty.shape.values
-    kernel = select_best(str(x.ty.dtype), bool(attrs.largest), axis == x.ty.ndim - 1)
-    order = call_kernel(bb, kernel, [whole], TensorType([outer, kept, inner], "int64"))
-    dims = list(x.ty.shape.values)
-    dims[axis] = kept
-    order = bb.emit(R.reshape(order, relax.ShapeExpr(dims)))
+    # What is compared lies side by side.
+    last = [*(a for a in range(x.ty.ndim) if a != axis), axis]
+    rows = x if axis == x.ty.ndim - 1 else bb.emit(R.permute_dims(x, last))
+    *outer, _ = rows.ty.shape.values
+    kernel = select_best(str(x.ty.dtype), bool(attrs.largest))
+    matrix = _shaped(bb, rows, [_product(outer), size])
+    order = call_kernel(bb, kernel, [matrix], TensorType([_product(outer), kept], "int64"))
+    order = bb.emit(R.reshape(order, relax.ShapeExpr([*outer, kept])))
+    if rows is not x:
+        order = bb.emit(R.permute_dims(order, [last.index(a) for a in range(x.ty.ndim)]))
     values = bb.emit(R.gather_elements(x, order, axis))
     indices = bb.emit(R.astype(order, str(attrs.dtype)))
     results = {"both": [values, indices], "values": [values], "indices": [indices]}

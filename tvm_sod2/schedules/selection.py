@@ -16,91 +16,80 @@ Value = Any
 _BLOCK = 16  # elements compared at once; LLVM makes vectors of it
 
 
-def select_best(dtype: str, largest: bool, rows: bool = False) -> PrimFunc:
-    """Positions (outer, k, inner) of the k largest or smallest of x (outer, axis, inner), in order.
+def select_best(dtype: str, largest: bool) -> PrimFunc:
+    """Positions (rows, k) of the k largest or smallest in each row of x (rows, n), in order.
 
     Of equal elements the first ones. A heap of the best so far with the worst of them on top, which
     most elements do not beat: blocks are compared with it at once. At the end the worst is put
-    last, again and again. k is the extent of the result; where it is more than the axis has, the
-    rest is 0. Of `rows` inner is 1: what is compared lies side by side.
+    last, again and again. k is the extent of the result; where it is more than a row has, the
+    rest is 0.
     """
-    block = T.int64(_BLOCK if rows else 1)
+    block = T.int64(_BLOCK)
 
     def better(p: Value, q: Value) -> Value:
         return p > q if largest else p < q
 
-    def worse(X: Any, i: Value, k: Value, p: Value, q: Value) -> Value:
+    def worse(X: Any, i: Value, p: Value, q: Value) -> Value:
         """Whether the element at p comes after the one at q; they are never the same."""
-        a, b = X[i, p, k], X[i, q, k]
+        a, b = X[i, p], X[i, q]
         return tirx.Or(better(b, a), tirx.And(tirx.Not(better(a, b)), p > q))
 
     @T.inline
-    def sift(X, P, at, i, k):
+    def sift(X, P, at, i):
         """Put at[2] where it belongs in the heap of at[1] positions below at[0]."""
         while at[0] * 2 + 1 < at[1]:
             at[3] = at[0] * 2 + 1
             # Two branches: TIR would read beyond the heap to decide both at once.
             if at[3] + 1 < at[1]:  # noqa: SIM102
-                if worse(X, i, k, P[i, at[3] + 1, k], P[i, at[3], k]):
+                if worse(X, i, P[i, at[3] + 1], P[i, at[3]]):
                     at[3] = at[3] + T.int64(1)
-            if worse(X, i, k, P[i, at[3], k], at[2]):
-                P[i, at[0], k] = P[i, at[3], k]
+            if worse(X, i, P[i, at[3]], at[2]):
+                P[i, at[0]] = P[i, at[3]]
                 at[0] = at[3]
             else:
                 at[1] = T.int64(0)
-        P[i, at[0], k] = at[2]
+        P[i, at[0]] = at[2]
 
     @T.prim_func(private=True)
     def select(x: T.handle, order: T.handle):
         T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True})
-        a, n, c, kept = T.int64(), T.int64(), T.int64(), T.int64()
-        X = T.match_buffer(x, (a, n, c), dtype)
-        P = T.match_buffer(order, (a, kept, c), "int64")
+        a, n, kept = T.int64(), T.int64(), T.int64()
+        X = T.match_buffer(x, (a, n), dtype)
+        P = T.match_buffer(order, (a, kept), "int64")
         for i in T.parallel(a):
             at = T.alloc_buffer((4,), "int64")
             worst = T.alloc_buffer((1,), dtype)
             any_better = T.alloc_buffer((1,), "int32")
-            for k in T.serial(c):
-                for j in T.serial(kept):
-                    P[i, j, k] = T.if_then_else(j < n, j, T.int64(0))
-                for j in T.serial(T.min(kept, n) // 2):
-                    at[0] = T.min(kept, n) // 2 - 1 - j
-                    at[1] = T.min(kept, n)
-                    at[2] = P[i, at[0], k]
-                    sift(X, P, at, i, k)
-                for _any in T.serial(T.min(T.min(kept, n), T.int64(1))):
-                    worst[0] = X[i, P[i, 0, k], k]
-                    for b in T.serial((n - T.min(kept, n) + block - T.int64(1)) // block):
-                        any_better[0] = T.int32(1)
-                        if T.And(b * block >= kept * 8, kept + b * block + block <= n):
-                            any_better[0] = T.int32(0)
-                            for j in T.serial(block):
-                                any_better[0] = any_better[0] | T.cast(
-                                    better(X[i, kept + b * block + j, k], worst[0]), "int32"
-                                )
-                        if any_better[0] != 0:
-                            for j in T.serial(T.min(block, n - kept - b * block)):
-                                if better(X[i, kept + b * block + j, k], worst[0]):
-                                    at[0] = T.int64(0)
-                                    at[1] = kept
-                                    at[2] = kept + b * block + j
-                                    sift(X, P, at, i, k)
-                                    worst[0] = X[i, P[i, 0, k], k]
-                    for j in T.serial(T.min(kept, n) - 1):
-                        at[0] = T.int64(0)
-                        at[1] = T.min(kept, n) - 1 - j
-                        at[2] = P[i, at[1], k]
-                        P[i, at[1], k] = P[i, 0, k]
-                        sift(X, P, at, i, k)
+            for j in T.serial(kept):
+                P[i, j] = T.if_then_else(j < n, j, T.int64(0))
+            for j in T.serial(T.min(kept, n) // 2):
+                at[0] = T.min(kept, n) // 2 - 1 - j
+                at[1] = T.min(kept, n)
+                at[2] = P[i, at[0]]
+                sift(X, P, at, i)
+            for _any in T.serial(T.min(T.min(kept, n), T.int64(1))):
+                worst[0] = X[i, P[i, 0]]
+                for b in T.serial((n - T.min(kept, n) + block - T.int64(1)) // block):
+                    any_better[0] = T.int32(1)
+                    if T.And(b * block >= kept * 8, kept + b * block + block <= n):
+                        any_better[0] = T.int32(0)
+                        for j in T.serial(block):
+                            any_better[0] = any_better[0] | T.cast(
+                                better(X[i, kept + b * block + j], worst[0]), "int32"
+                            )
+                    if any_better[0] != 0:
+                        for j in T.serial(T.min(block, n - kept - b * block)):
+                            if better(X[i, kept + b * block + j], worst[0]):
+                                at[0] = T.int64(0)
+                                at[1] = kept
+                                at[2] = kept + b * block + j
+                                sift(X, P, at, i)
+                                worst[0] = X[i, P[i, 0]]
+                for j in T.serial(T.min(kept, n) - 1):
+                    at[0] = T.int64(0)
+                    at[1] = T.min(kept, n) - 1 - j
+                    at[2] = P[i, at[1]]
+                    P[i, at[1]] = P[i, 0]
+                    sift(X, P, at, i)
 
-    return _of_rows(select) if rows else select
-
-
-def _of_rows(kernel: PrimFunc) -> PrimFunc:
-    """The kernel for tensors (outer, axis, 1)."""
-    one = tirx.IntImm("int64", 1)
-    rows = {
-        p: tirx.decl_buffer([*list(p.ty.shape)[:2], one], p.ty.dtype, name=p.name)
-        for p in kernel.params
-    }
-    return kernel.specialize(rows)
+    return select

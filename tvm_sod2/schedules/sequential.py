@@ -19,8 +19,13 @@ from tvm.tirx import PrimFunc
 Value = Any
 
 
-def scan(dtype: str, combine: Callable[[Value, Value], Value], start: float | None) -> PrimFunc:
-    """y[j] = combine(y[j - 1], x[j]); with ``start``, y[j] = combine(y[j - 1], x[j - 1])."""
+def scan(
+    dtype: str, combine: Callable[[Value, Value], Value], start: float | None, rows: bool = False
+) -> PrimFunc:
+    """y[j] = combine(y[j - 1], x[j]); with ``start``, y[j] = combine(y[j - 1], x[j - 1]).
+
+    Of `rows` inner is 1: what was combined so far stays in a register.
+    """
     shift = 0 if start is None else 1
 
     def first(value: Value) -> Value:
@@ -39,7 +44,22 @@ def scan(dtype: str, combine: Callable[[Value, Value], Value], start: float | No
                 else:
                     Y[i, j, k] = combine(Y[i, j - 1, k], X[i, j - shift, k])
 
-    return scan_axis
+    @T.prim_func(private=True)
+    def scan_rows(x: T.handle, y: T.handle):
+        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True})
+        a, n = T.int64(), T.int64()
+        X = T.match_buffer(x, (a, n, T.int64(1)), dtype)
+        Y = T.match_buffer(y, (a, n, T.int64(1)), dtype)
+        for i in T.parallel(a):
+            so_far = T.alloc_buffer((1,), dtype)
+            for _any in T.serial(T.min(n, T.int64(1))):
+                so_far[0] = first(X[i, 0, 0])
+                Y[i, 0, 0] = so_far[0]
+            for j in T.serial(n - T.min(n, T.int64(1))):
+                so_far[0] = combine(so_far[0], X[i, j + 1 - shift, 0])
+                Y[i, j + 1, 0] = so_far[0]
+
+    return scan_rows if rows else scan_axis
 
 
 def argsort(dtype: str, index: str, descending: bool) -> PrimFunc:

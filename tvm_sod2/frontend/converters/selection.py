@@ -71,11 +71,16 @@ def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     dims = c.dims(x)
     if isinstance(k, int) and isinstance(dims[axis], int) and k > dims[axis]:
         raise c.error(f"k = {k} of {dims[axis]} elements")
+    # What is compared lies side by side: (outer, inner, axis).
     outer, inner = product(dims[:axis]), product(dims[axis + 1 :])
-    last = axis == c.rank(x) - 1
-    kernel = select_best(c.dtype(x), bool(attrs.get("largest", 1)), last)
+    rows, last = product([outer, inner]), axis == c.rank(x) - 1
     whole = c.reshape(x, [outer, dims[axis], inner])
-    order = emit_kernel(c, kernel, [whole], [TensorType([outer, k, inner], "int64")])[0]
+    columns = whole if last else c.emit(R.permute_dims(whole, [0, 2, 1]))
+    kernel = select_best(c.dtype(x), bool(attrs.get("largest", 1)))
+    matrix = c.reshape(columns, [rows, dims[axis]])
+    order = emit_kernel(c, kernel, [matrix], [TensorType([rows, k], "int64")])[0]
+    if not last:
+        order = c.emit(R.permute_dims(c.reshape(order, [outer, inner, k]), [0, 2, 1]))
     order = c.reshape(order, [*dims[:axis], k, *dims[axis + 1 :]])
     return [c.emit(R.gather_elements(x, order, axis)), order]
 
