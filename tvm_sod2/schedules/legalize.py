@@ -15,6 +15,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from tvm_sod2.schedules.arcs import ARCS
+from tvm_sod2.schedules.borders import pad
 from tvm_sod2.schedules.by_index import gather_elements, scatter
 from tvm_sod2.schedules.nan import logical_not
 from tvm_sod2.schedules.stretch import broadcast_to
@@ -240,6 +241,7 @@ def _matmul(bb: relax.BlockBuilder, call: Any) -> Any:
 
 LEGALIZE: dict[str, Legalizer] = {
     "relax.broadcast_to": broadcast_to,
+    "relax.nn.pad": pad,
     "relax.nn.conv2d": _conv2d,
     "relax.nn.conv2d_transpose": _conv2d_transpose,
     "relax.matmul": _matmul,

@@ -144,6 +144,9 @@ def _pad(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
             value = const(np.asarray(attrs.get("value", 0)).astype(c.dtype(x)))
         return pad_constant(c, x, before, after, value)
     x = _cropped(c, x, before, after)
+    known = [pad for pair in zip(before, after, strict=True) for pad in pair]
+    if mode in _BORDERS and all(isinstance(pad, int) for pad in known):
+        return R.nn.pad(x, [max(pad, 0) for pad in known], _BORDERS[mode])
     for axis in range(rank):
         first, last = _positive(before[axis]), _positive(after[axis])
         if isinstance(first, int) and isinstance(last, int) and first == last == 0:
@@ -152,5 +155,8 @@ def _pad(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         x = c.take(x, index, axis)
     return x
 
+
+# Relax's names of modes that need no index tensors where the pads are integers.
+_BORDERS = {"edge": "replicate", "reflect": "reflect"}
 
 CONVERTERS: dict[str, Converter] = {"Pad": _pad}

@@ -169,6 +169,8 @@ def _steps(count: Expr, start: Expr, width: int, body: Body) -> Stmt:
 
 def _cover_symbolic(extent: Expr, lanes: int, body: Body, overlap: bool, copies: int) -> Stmt:
     step = lanes * copies
+    if step == 1:
+        return _steps(extent, i64(0), 1, body)
     whole = tirx.FloorDiv(extent, i64(step))
     main = _steps(whole, i64(0), step, body)
     if not overlap:
