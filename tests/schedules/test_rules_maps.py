@@ -175,6 +175,18 @@ def test_elements_repeated_side_by_side(times: int, dtype: str) -> None:
         np.testing.assert_array_equal(out, np.broadcast_to(x, (*shape, times)))
 
 
+@pytest.mark.parametrize(("times", "dtype"), [(2, "float32"), (8, "uint8"), (9, "float32")])
+def test_rows_repeated(times: int, dtype: str) -> None:
+    kernel = Kernel(
+        [tensor(n, 1, w, dtype=dtype)],
+        lambda bb, x: op.broadcast_to(x, relax.ShapeExpr([n, times, w])),
+    )
+    for shape in [(1, 1), (3, 5), (2, 16), (5, 67), (0, 7), (7, 0)]:
+        x = np.random.default_rng(0).integers(0, 99, (shape[0], 1, shape[1])).astype(dtype)
+        (out,) = kernel(x)
+        np.testing.assert_array_equal(out, np.broadcast_to(x, (shape[0], times, shape[1])))
+
+
 def test_concat_of_channels() -> None:
     kernel = Kernel(
         [tensor(n, h, w, 5), tensor(n, h, w, 24), tensor(n, h, w, c)],

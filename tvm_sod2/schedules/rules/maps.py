@@ -112,9 +112,9 @@ def _strip(memory: Memory, nest: Nest) -> Strip | None:
 def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
     if not nest.axes:
         return BufferStore(nest.target, nest.value, [nest.offset])
-    if _repeats(memory, nest):
-        lanes = lanes_of(memory.traits, nest.axes[-2].var, nest.value)
-        return _loops(memory, [Repeat(nest, lanes)], parallel)
+    repeat = _repeat(memory, nest)
+    if repeat is not None:
+        return _loops(memory, [repeat], parallel)
     strip = _strip(memory, nest)
     if strip is not None:
         return _loops(memory, [strip], parallel)
@@ -122,16 +122,24 @@ def _emit(memory: Memory, nest: Nest, parallel: bool) -> Stmt:
     return emit_transposed(memory, nest, parallel, plain) or plain
 
 
-def _repeats(memory: Memory, nest: Nest) -> bool:
-    """Whether a copy writes each element several times side by side."""
+def _repeat(memory: Memory, nest: Nest) -> Repeat | None:
+    """The nest as a copy that writes each element several times, None where it is none."""
     if len(nest.axes) < 2 or not isinstance(nest.value, TensorLoad) or nest.in_place:
-        return False
-    pixels, few = nest.axes[-2:]
-    times = static(few.extent)
-    if times is None or not 2 <= times <= _MOST_REPEATS:
-        return False
-    steps = [[stride(memory, o, a.var) for o in offsets(nest)] for a in (pixels, few)]
-    return steps == [[times, 1], [1, 0]] and str(nest.value.ty.dtype) != "bool"
+        return None
+    accesses = offsets(nest)
+    if str(nest.value.ty.dtype) == "bool" or len(accesses) != 2:
+        return None  # TVM packs vectors of booleans into bits; an index may be read, too.
+    for side_by_side, (few, along) in ((True, nest.axes[:-3:-1]), (False, nest.axes[-2:])):
+        times = static(few.extent)
+        if times is None or not 2 <= times <= _MOST_REPEATS:
+            continue
+        written, read = (
+            [stride(memory, offset, axis.var) for axis in (few, along)] for offset in accesses
+        )
+        if read == [0, 1] and (written == [1, times] if side_by_side else written[1] == 1):
+            lanes = lanes_of(memory.traits, along.var, nest.value)
+            return Repeat(nest, lanes, side_by_side=side_by_side)
+    return None
 
 
 def _loops(memory: Memory, strips: Sequence[Strip], parallel: bool) -> Stmt:

@@ -91,10 +91,13 @@ class Strip:
 
 @dataclass(frozen=True)
 class Repeat(Strip):
-    """A strip of copies: each element of the last axis but one is written along the last.
+    """A strip of copies: a vector is loaded once for all steps of a short axis that repeat it.
 
-    Before: ``for p, c: y[p*2 + c] = x[p]``. After: for each vector of x, two of its elements twice.
+    That is the last axis, ``for p, c: y[p*2 + c] = x[p]``, whose steps lie side by side, or the one
+    before it, ``for c, p: y[c*n + p] = x[p]``.
     """
+
+    side_by_side: bool = False
 
     @property
     def outer(self) -> tuple[Axis, ...]:
@@ -102,22 +105,28 @@ class Repeat(Strip):
 
     @property
     def inner(self) -> Axis:
-        return self.nest.axes[-2]
+        return self.nest.axes[-2 if self.side_by_side else -1]
 
     def element(self, at: Sequence[Expr], base: Expr, width: int) -> Stmt:
-        times = int(self.nest.axes[-1].extent.value)
+        few = self.nest.axes[-1 if self.side_by_side else -2]
+        steps = [i64(k) for k in range(int(few.extent.value))]
+        places = [[*at, base, k] if self.side_by_side else [*at, k, base] for k in steps]
         if width == 1:
-            return sequence([_store(self.nest, [*at, base, i64(k)]) for k in range(times)])
-        mapping = _places(self.nest, [*at, base, i64(0)])
-        read, written = (put(e, mapping) for e in (self.nest.value.indices[0], self.nest.offset))
-        source = self.nest.value.source
-        var = Var("v", f"{source.ty.dtype}x{width}")
-        load = BufferLoad(source, [tirx.Ramp(read, i64(1), width)])
-        statements: list[Stmt] = [tirx.Bind(var, load)]
-        for k in range(times):
-            lanes = [tirx.IntImm("int32", (k * width + lane) // times) for lane in range(width)]
-            ramp = tirx.Ramp(written + i64(k * width), i64(1), width)
-            statements.append(BufferStore(self.nest.target, tirx.Shuffle([var], lanes), [ramp]))
+            return sequence([_store(self.nest, place) for place in places])
+        load = self.nest.value
+        read = put(load.indices[0], _places(self.nest, places[0]))
+        var = Var("v", f"{load.ty.dtype}x{width}")
+        vector_read = BufferLoad(load.source, [tirx.Ramp(read, i64(1), width)])
+        statements: list[Stmt] = [tirx.Bind(var, vector_read)]
+        first = put(self.nest.offset, _places(self.nest, places[0]))
+        for k, place in enumerate(places):
+            value, offset = var, put(self.nest.offset, _places(self.nest, place))
+            if self.side_by_side:
+                lanes = [(k * width + lane) // len(steps) for lane in range(width)]
+                value = tirx.Shuffle([var], [tirx.IntImm("int32", lane) for lane in lanes])
+                offset = first + i64(k * width)
+            ramp = tirx.Ramp(offset, i64(1), width)
+            statements.append(BufferStore(self.nest.target, value, [ramp]))
         return sequence(statements)
 
 
