@@ -15,7 +15,7 @@ from tvm_ffi import structural_walk
 
 import tvm_sod2
 from tvm_sod2.errors import InputError
-from tvm_sod2.passes.known_strides import known_strides
+from tvm_sod2.passes.operands_as_given import operands_as_given
 
 MODEL = """<ir_version: 9, opset_import: ["" : 18]>
 graph (float[n,3] x, seq(float[k,3]) s, optional(float[m]) o)
@@ -108,14 +108,45 @@ def test_kernels_take_arrays_without_entries_as_they_are() -> None:
         machine["other"](np.zeros(3, "int32"))
 
 
-def test_only_checks_of_strides_go() -> None:
-    """And only they: of everything else that TVM asserts of operands, all stays."""
+def test_arrays_at_any_address() -> None:
+    """NumPy aligns to 16 bytes, and views to no more than an entry."""
+
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", "m"), "float32"), y: R.Tensor(("m", "k"), "float32")):
+            z = R.negative(R.nn.relu(x))
+            w = R.matmul(x, y)
+            return z, w
+
+    machine = relax.VirtualMachine(tvm_sod2.build(Net), tvm.cpu())
+    for offset in (4, 16, 32):
+        x, y = placed((3, 64), offset), placed((64, 48), offset)
+        z, w = machine["main"](x, y)
+        np.testing.assert_array_equal(z.numpy(), -np.maximum(x, 0))
+        np.testing.assert_allclose(w.numpy(), x @ y, rtol=1e-4, atol=1e-4)
+
+
+def placed(shape: tuple[int, ...], offset: int) -> np.ndarray:
+    """An array whose first entry lies so many bytes behind a multiple of 64."""
+    count = int(np.prod(shape))
+    memory = np.empty(count * 4 + 128, "uint8")
+    start = -memory.ctypes.data % 64 + offset
+    array = memory[start : start + count * 4].view("float32").reshape(shape)
+    array[...] = np.random.default_rng(count).standard_normal(shape)
+    return array
+
+
+def test_only_checks_of_strides_and_marks_of_alignment_go() -> None:
+    """Of everything else that TVM asserts of operands, all stays."""
     x = tirx.decl_buffer([tirx.Var("n", "int64"), 4], "float32", "x")
     func = tirx.PrimFunc([x], tirx.Evaluate(0)).with_attr("global_symbol", "kernel")
     target = tvm.target.Target({"kind": "llvm"})
     bind = tirx.transform.BindTarget(target.with_host(target))
     before = tirx.transform.MakePackedAPI()(bind(tvm.IRModule({"kernel": func})))
-    kept, had = words(known_strides(before)["kernel"]), words(before["kernel"])
+    after = operands_as_given(before)["kernel"]
+    assert "storage_alignment" in str(before["kernel"]) and "storage_alignment" not in str(after)
+    kept, had = words(after), words(before["kernel"])
     assert [text for text in had if text not in kept] == [t for t in had if "compact array" in t]
     assert len(kept) == len(had) - 1 > 0
 

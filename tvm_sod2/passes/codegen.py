@@ -22,7 +22,7 @@ from tvm_sod2.errors import BuildError
 from tvm_sod2.passes.drop_scopes import drop_scopes
 from tvm_sod2.passes.exact_differences import exact_differences
 from tvm_sod2.passes.fork import ForkAboveGrain
-from tvm_sod2.passes.known_strides import known_strides
+from tvm_sod2.passes.operands_as_given import operands_as_given
 from tvm_sod2.passes.strided_loads import strided_loads
 from tvm_sod2.passes.unchain_lets import unchain_lets
 
@@ -69,7 +69,7 @@ def loop_passes(target: Target) -> list[tvm.transform.Pass]:
         tirx.transform.FP8ComputeLegalize(),
         ForkAboveGrain(target),
         tirx.transform.MakePackedAPI(),
-        known_strides,
+        operands_as_given,
         tirx.transform.FP8StorageLegalize(),
         tirx.transform.BF16StorageLegalize(),
         tirx.transform.LowerTVMBuiltin(),
