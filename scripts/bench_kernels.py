@@ -65,7 +65,7 @@ def products() -> Iterator[Any]:
         return ours(x), theirs(x)
 
     for family, shapes in (
-        ("gemm", ((120, 360), (120, 6625), (512, 512), (768, 3072))),
+        ("gemm", ((120, 360), (120, 6625), (512, 512), (768, 3072), (2000, 2000))),
         ("gemm gelu", ((120, 240), (768, 3072))),
     ):
         for k, n in shapes:

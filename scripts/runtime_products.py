@@ -29,7 +29,18 @@ SIZES = (
     (1000, 7, 64),
     (7, 64, 7),
     (1, 1000, 1),
+    (200, 200, 15),
+    (500, 30, 7),
+    (1009, 17, 13),
+    (5000, 3, 3),
+    (5000, 8, 4),
+    (5000, 16, 1),
+    (5000, 16, 2),
+    (50000, 1, 2),
 )
+
+# Those that lie transposed: of few steps, and of few rows.
+TURNED = (*SIZES[:6], (1000, 1, 1000), (1000, 3, 1000), (1, 10, 10000), (2, 1, 50000))
 
 
 def runtime_products() -> Iterator[Any]:
@@ -66,9 +77,10 @@ def runtime_products() -> Iterator[Any]:
     for batches, turned, sizes in (
         (1, "", SIZES),
         (1, "a", SIZES[:6]),
-        (1, "b", SIZES[:6]),
+        (1, "b", TURNED),
         (12, "", ((1, 64, 512), (1, 512, 64), (128, 64, 128), (128, 128, 64), (400, 64, 1))),
         (12, "b", ((1, 64, 512), (128, 64, 128))),
+        (100, "", ((5, 30, 5), (16, 16, 16), (100, 1, 100))),
     ):
         for m, k, n in sizes:
             name = f"{m}x{k}x{n}{f' {turned} transposed' if turned else ''}"

@@ -9,6 +9,7 @@ ends with it, and what it shares with the one before counts as zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -28,10 +29,13 @@ ACROSS = 64
 class DotTiles:
     """Writes a product for K of at least one vector, its first operand not transposed."""
 
-    def __init__(self, code: Code, factors: Product, traits: Traits, one: bool) -> None:
-        """`one`: there is one column, which then lies as the reduction runs in any case."""
+    def __init__(
+        self, code: Code, factors: Product, lanes: int, traits: Traits, one: bool = False
+    ) -> None:
+        """`lanes`: of each vector, which K reaches. `one`: there is one column, which then lies as
+        the reduction runs in any case."""
         self.code, self.factors, self.cores, self.one = code, factors, traits.cores, one
-        self.lanes = traits.lanes("float32")
+        self.lanes = lanes
         self.scratch = None
         if not (factors.b.turned or one):
             few = tirx.min(factors.n, i64(self.lanes - 1))
@@ -44,8 +48,7 @@ class DotTiles:
 
     def write(self) -> None:
         """The kernel in tiles of as many columns as there are, the rest one by one."""
-        code, factors = self.code, self.factors
-        most, widths = self.tile
+        code, factors, most = self.code, self.factors, self.tile[0]
         if self.scratch is not None:
             self._fill()
         blocks = EvenBlocks(code, factors.m, most)
@@ -61,16 +64,35 @@ class DotTiles:
             begin = code.slot(part * blocks.count // parts, "begin")
             end = code.slot((part + i64(1)) * blocks.count // parts, "end")
             with code.loop(end - begin, "block") as block:
-                first, rows = blocks.locate(begin + block)
-                done: Any = i64(0)
-                for columns in widths:
-                    count = i64(1) if self.one else (factors.n - done) // i64(columns)
-                    count = code.slot(count, "count")
-                    with code.loop(count, "panel") as panel:
-                        start = code.slot(done + panel * i64(columns), "start")
-                        tile = _Tile(self, at, first, start, (most, columns), vectors)
-                        self._finish(tile.totals(), tile, rows)
-                    done = code.slot(done + count * i64(columns), "done")
+                if self.one:
+                    self._column(at, begin + block, vectors)
+                else:
+                    self._columns(at, *blocks.locate(begin + block), vectors)
+
+    def _columns(self, at: list[Any], first: Any, rows: Any, vectors: Any) -> None:
+        """Some rows times all columns."""
+        code, n = self.code, self.factors.n
+        most, widths = self.tile
+        done: Any = i64(0)
+        for columns in widths:
+            count = code.slot((n - done) // i64(columns), "count")
+            with code.loop(count, "panel") as panel:
+                start = code.slot(done + panel * i64(columns), "start")
+                self._finish(_Tile(self, at, first, start, (most, columns), vectors), rows)
+            done = code.slot(done + count * i64(columns), "done")
+
+    def _column(self, at: list[Any], block: Any, vectors: Any) -> None:
+        """Some rows times the only column: a whole tile, if there are rows for it, as the last one
+        is moved up to end with the last row."""
+        code, most, m = self.code, self.tile[0], self.factors.m
+        first = code.slot(tirx.max(tirx.min(block * i64(most), m - i64(most)), i64(0)), "first")
+
+        def rows_of(count: Any, least: int) -> None:
+            tile = _Tile(self, at, first, i64(0), (most, 1), vectors, least)
+            self._finish(tile, count)
+
+        some = partial(rows_of, m, 1)
+        code.branch([(m >= i64(most), partial(rows_of, i64(most), most)), (None, some)])
 
     def column(self, batch: Sequence[Any], column: Any, i: Any) -> Any:
         """Elements `i` of a column."""
@@ -89,10 +111,11 @@ class DotTiles:
             with code.loop(n, "column") as column, code.loop(k, "i") as i:
                 code.store(self.scratch, b.buffer[(*at, i, column)], (matrix * n + column) * k + i)
 
-    def _finish(self, sums: Any, tile: _Tile, rows: Any) -> None:
+    def _finish(self, tile: _Tile, rows: Any) -> None:
         """Store what the epilogue makes of a tile's sums, along rows or columns, as they lie."""
         code, most, columns = self.code, tile.most, tile.columns
-        if not self.factors.crossed:
+        sums = tile.totals()
+        if not (self.factors.crossed or self.one):
             with code.loop(rows, "r") as r, code.vector(columns) as lane:
                 self._store(sums[r * i64(columns) + lane], tile, r, lane)
             return
@@ -105,12 +128,21 @@ class DotTiles:
             with code.loop(columns, "c") as c, code.loop(rows, "r") as r:
                 self._store(sums[c * i64(most) + r], tile, r, c)
 
-        code.branch([(rows == i64(most), whole), (None, some)])
+        if tile.least == most:
+            whole()
+        elif self.one:
+            some()
+        else:
+            code.branch([(rows == i64(most), whole), (None, some)])
 
     def _store(self, total: Any, tile: _Tile, r: Any, c: Any) -> None:
         index = self.factors.store_index(tile.at, tile.first + r, tile.start + c)
         group = self.factors.group
-        self.code.store(group.output, group.stored(total, index), *index)
+        value = group.stored(total, index)
+        if self.one:
+            # The same place, at a stride that is known.
+            index = [*tile.at, i64(0), tile.first + r]
+        self.code.store(group.output, value, *index)
 
 
 class _Tile:
@@ -124,14 +156,19 @@ class _Tile:
         start: Any,
         shape: tuple[int, int],
         vectors: Any,
+        least: int = 1,
     ) -> None:
+        """`least`: rows that there are at least."""
         self.dots, self.code, self.lanes = dots, dots.code, dots.lanes
         self.at, self.first, self.start, self.vectors = at, first, start, vectors
         self.most, self.columns = shape
+        self.least = least
         # Rows beyond the last are the last again.
         last = dots.factors.m - i64(1)
-        rows = range(self.most)
-        self.rows = [self.code.slot(tirx.min(first + i64(r), last), "row") for r in rows]
+        self.rows = [
+            first + i64(r) if r < least else self.code.slot(tirx.min(first + i64(r), last), "row")
+            for r in range(self.most)
+        ]
 
     def totals(self) -> Any:
         """A buffer of the sums in the order of the output."""
@@ -157,7 +194,7 @@ class _Tile:
             for first, second in (parts for row in sums for parts in row):
                 code.store(first, first[whole] + second[whole], whole)
         made = code.buffer(self.most * self.columns, "sums")
-        if self.dots.factors.crossed:
+        if self.dots.factors.crossed or self.dots.one:
             flat = [sums[r][c][0] for c in columns for r in rows]
         else:
             flat = [sums[r][c][0] for r in rows for c in columns]

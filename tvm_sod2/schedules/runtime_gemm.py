@@ -24,7 +24,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from tvm_sod2.schedules.dot_tiles import DotTiles
+from tvm_sod2.schedules.dot_tiles import ACROSS, DotTiles
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.grain import READ
 from tvm_sod2.schedules.kernel import (
@@ -38,6 +38,7 @@ from tvm_sod2.schedules.kernel import (
     unravel,
 )
 from tvm_sod2.schedules.microkernel import Registers
+from tvm_sod2.schedules.narrow_product import NarrowProduct
 from tvm_sod2.schedules.operands import Product
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.packed_product import MANY, ROWS, PackedProduct, steps
@@ -79,20 +80,36 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
     long = k >= i64(2 * lanes)
     other = factors.swapped()
     row, wide = Shape(1, 8, lanes), [Shape(ROWS, 2, lanes), Shape(ROWS, 1, lanes)]
-    half = Shape(2, 1, max(lanes // 2, 1))
 
     def tiles(condition: Any, sides: Product, shape: Shape) -> Case:
         name = f"{shape}{' across' if sides.crossed else ''}"
         return condition, partial(_emit_width, code, sides, shape, traits), name, None
 
-    def dots(condition: Any, sides: Product, one: bool) -> Case:
-        made = DotTiles(code, sides, traits, one)
-        name = f"{'dots of one' if one else 'dots'}{' across' if sides.crossed else ''}"
-        return condition, made.write, name, made.scratch
+    def dots(condition: Any, sides: Product) -> Case:
+        made = DotTiles(code, sides, lanes, traits)
+        return condition, made.write, f"dots{' across' if sides.crossed else ''}", made.scratch
+
+    def one(sides: Product) -> Case:
+        """The one column of `sides`, whose rows are contiguous, as dot products."""
+        # Half vectors are as fast where memory binds, and their lanes are sooner added up.
+        half = max(lanes // 2, 4)
+        made = DotTiles(code, sides, half, traits, one=True)
+        reached = tirx.And(sides.n.equal(i64(1)), k >= i64(half))
+        return reached, made.write, f"dots of one{' across' if sides.crossed else ''}", None
+
+    def narrow(sides: Product) -> Iterator[Case]:
+        """In vectors of two lengths; only one column may be crossed."""
+        made, half = NarrowProduct(code, sides, traits), lanes // 2
+        if sides.crossed:
+            yield sides.n <= i64(1), partial(made.write, half), "narrow across", made.scratch
+            return
+        for length, reached in ((half, sides.n <= i64(half)), (lanes, None)):
+            yield reached, partial(made.write, length), f"narrow {length}", made.scratch
 
     if not factors.a.turned:
-        yield dots(tirx.And(n.equal(i64(1)), long), factors, True)
-        yield dots(tirx.And(n < i64(lanes), long), factors, False)
+        yield one(factors)
+        reached = tirx.And(n < i64(lanes), long)
+        yield dots(tirx.And(reached, _less_as_dots(factors, lanes)), factors)
     else:
         few = n < i64(lanes)
         yield tiles(tirx.And(n.equal(i64(1)), m >= i64(row.columns)), other, row)
@@ -100,10 +117,11 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
             yield tiles(tirx.And(few, m >= i64(shape.columns)), other, shape)
     packed = PackedProduct(code, factors, traits, not factors.b.turned)
     if factors.b.turned:
-        yield dots(tirx.And(m.equal(i64(1)), long), other, True)
+        yield one(other)
+        yield from narrow(other)
         if not factors.a.turned:
             enough = tirx.And(k >= i64(STEPS) * m, long)
-            yield dots(tirx.And(m < i64(lanes), enough), other, False)
+            yield dots(tirx.And(m < i64(lanes), enough), other)
         yield n >= i64(lanes), packed.write, packed.name, packed.scratch
     else:
         # Long rows of B are read a KiB at a time: there is less of them in the caches.
@@ -112,9 +130,21 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
         # Short sums are bound by the stores, which want whole rows.
         enough = tirx.And(tirx.And(m >= i64(MANY), n >= i64(2 * lanes)), long)
         yield enough, packed.write, packed.name, packed.scratch
-        for shape in (*wide, half):
+        for shape in wide:
             yield tiles(n >= i64(shape.columns), factors, shape)
-    yield tiles(None, factors, Shape(2, 1, 1))
+    yield from narrow(factors)
+
+
+def _less_as_dots(factors: Product, lanes: int) -> Any:
+    """Whether dot products take less time than a short vector for each row and step.
+
+    Half a vector takes half of the time where the machine splits whole ones. To pack a transposed
+    B for that takes few rows as long as the product itself.
+    """
+    m, n, k = factors.m, factors.n, factors.k
+    each = tirx.Select(n <= i64(lanes // 2), i64(lanes // 2), i64(lanes))
+    less = n * (k + i64(ACROSS)) < k * each
+    return tirx.Or(less, m < i64(lanes)) if factors.b.turned else less
 
 
 def _possible(cases: Iterator[Case]) -> Iterator[Case]:
