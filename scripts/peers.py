@@ -64,7 +64,10 @@ def mnn(path: Path, threads: int, folder: Path | None) -> Prepare | None:
 
     config = {"backend": "CPU", "numThread": threads, "precision": "high"}
     manager = MNN.nn.create_runtime_manager((config,))
-    outputs = [value.name for value in onnx.load(path, load_external_data=False).graph.output]
+    outputs = {
+        value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        for value in onnx.load(path, load_external_data=False).graph.output
+    }
 
     def given(array: np.ndarray) -> object:
         if array.dtype.kind == "f":
@@ -75,10 +78,15 @@ def mnn(path: Path, threads: int, folder: Path | None) -> Prepare | None:
 
     def prepare(feed: Feed) -> Program:
         module = MNN.nn.load_module_from_file(
-            str(converted), list(feed), outputs, runtime_manager=manager
+            str(converted), list(feed), list(outputs), runtime_manager=manager
         )
         values = [given(array) for array in feed.values()]
-        return lambda: [result.read() for result in module.forward(values)]
+
+        def run() -> list[np.ndarray]:
+            results = zip(module.forward(values), outputs.values(), strict=True)
+            return [result.read().astype(dtype, copy=False) for result, dtype in results]
+
+        return run
 
     return prepare
 
