@@ -50,17 +50,17 @@ _FOLDS: dict[str, _Fold] = {
 
 
 MAX_ELEMENTS = 1 << 22
-"""A result larger than this stays an operator, not to bloat the library."""
+"""A result larger than this and than its operands stays an operator, not to bloat the library."""
 
 
-def _fits(ty: tvm.ir.Type) -> bool:
-    """Whether a result has constant dims and is not too large to be kept."""
+def _fits(ty: tvm.ir.Type, most: int) -> bool:
+    """Whether a result has constant dims and not more than so many elements."""
     if not isinstance(ty, relax.TensorType) or ty.shape is None:
         return False
     dims = list(ty.shape.values)
     if not all(isinstance(dim, tirx.IntImm) for dim in dims):
         return False
-    return math.prod(map(int, dims)) <= MAX_ELEMENTS
+    return math.prod(map(int, dims)) <= most
 
 
 def constant_array(expr: tvm.ir.Expr) -> np.ndarray | None:
@@ -103,11 +103,12 @@ class _Folder(relax.PyExprMutator):
         if fold is None:
             return None
         tensors = [a for a in value.args if not isinstance(a, relax.ShapeExpr)]
-        arrays = [constant_array(argument) for argument in tensors]
-        if any(array is None for array in arrays):
+        known = [constant_array(argument) for argument in tensors]
+        arrays = [array for array in known if array is not None]
+        if len(arrays) < len(known):
             return None
         typed = self.builder_.normalize(value)
-        if not _fits(typed.ty):
+        if not _fits(typed.ty, max([MAX_ELEMENTS, *(array.size for array in arrays)])):
             return None
         result = fold(typed, *arrays)
         if result is None:
