@@ -56,6 +56,9 @@ CONVS = {
     "to_one_channel": Conv((1, 3, 3, 2), padding=(1, 1, 1, 1)),
     "depthwise_one": Conv((1, 3, 3, 1), padding=(1, 1, 1, 1)),
     "row_kernel": Conv((17, 1, 3, 6), padding=(0, 1, 0, 1)),
+    "deep_strided": Conv((33, 3, 3, 35), strides=(2, 2), padding=(1, 1, 1, 1)),
+    "deep_row": Conv((17, 1, 3, 32), padding=(0, 1, 0, 1)),
+    "deep_grouped": Conv((10, 2, 9, 32), padding=(0, 7, 1, 3), groups=2),
     "grouped": Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4),
     "grouped_wide": Conv((120, 3, 2, 5), strides=(2, 1), padding=(1, 0, 1, 1), groups=3),
     "grouped_1x1": Conv((6, 1, 1, 4), groups=2),
@@ -68,6 +71,8 @@ CONVS = {
     "depthwise_5x5": Conv((24, 5, 5, 1), strides=(2, 1), padding=(2, 2, 2, 2), groups=24),
     "depthwise_uneven": Conv((7, 3, 5, 1), strides=(1, 3), padding=(0, 2, 1, 4), groups=7),
     "depthwise_dilated": Conv((45, 3, 3, 1), padding=(2, 2, 2, 2), dilation=(2, 2), groups=45),
+    "depthwise_7x7": Conv((40, 7, 7, 1), padding=(3, 3, 3, 3), groups=40),
+    "depthwise_long": Conv((10, 1, 8, 1), (1, 2), (0, 7, 0, 5), (1, 2), groups=5),
 }
 # Over images one pixel wide.
 UPRIGHT = {

@@ -9,7 +9,7 @@ is the GEMM's. In a dilated or grouped convolution a run ends after each tap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,8 +23,17 @@ from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, ramp
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, pack_panels
-from tvm_sod2.schedules.strips import Strip, strips
+from tvm_sod2.schedules.strips import Strip, even_strips, strips
 from tvm_sod2.schedules.traits import Traits
+
+# Cuts an output row into strips.
+Cut = Callable[..., AbstractContextManager[Strip]]
+
+# Input channels that pay for finding out which pixels of a strip have a tap.
+_DEEP = 32
+
+# Which rows of a tile have a tap, None for all.
+Where = Callable[[int], Any] | None
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,18 @@ class Task:
 
 
 @contextmanager
-def tasks(code: Code, group: Group, conv: Convolution, panels: Panels, work: Any) -> Iterator[Task]:
+def tasks(
+    code: Code,
+    group: Group,
+    conv: Convolution,
+    panels: Panels,
+    work: Any,
+    cut: Cut,
+) -> Iterator[Task]:
     """Loops over output rows, panels of each group inside, and the strips of a row.
 
     panels: of the output channels of one group.
+    cut: how a row is cut into strips.
     """
     every, count = i64(conv.groups * panels.count), i64(panels.count)
     lines = conv.vertical.out
@@ -55,8 +72,7 @@ def tasks(code: Code, group: Group, conv: Convolution, panels: Panels, work: Any
         group_at, panel = code.slot(part // count, "group"), code.slot(part % count, "panel")
         channel = code.slot(group_at * i64(conv.sizes["I"]), "channel")
         n, oh = code.slot(line // lines, "n"), code.slot(line % lines, "oh")
-        shared = conv.horizontal.dilation > 1
-        with strips(code, conv, n, oh, panels.shape.rows, shared) as strip:
+        with cut(code, conv, n, oh, panels.shape.rows) as strip:
             start = group_at * i64(panels.n) + panel * i64(panels.shape.columns)
             output = Output(group, panels, panel, strip.pixels, strip.at, start)
             yield Task(part, channel, strip, output)
@@ -103,9 +119,16 @@ def convolve(code: Code, group: Group, conv: Convolution, panels: Panels, packed
         return packed[(*at, lanes)]
 
     work = conv.pixels * i64(steps * conv.sizes["O"])
-    with tasks(code, group, conv, panels, work) as task:
+    with tasks(code, group, conv, panels, work, cut_of(conv, inputs)) as task:
         joined = across.dilation == 1 and conv.groups == 1 and not taps_first
         sum_taps(code, task, weight, inputs, joined, steps)
+
+
+def cut_of(conv: Convolution, inputs: int) -> Cut:
+    """How rows are cut for sums over `inputs` channels of each tap."""
+    if conv.horizontal.dilation > 1:  # taps leave the image several pixels apart
+        return partial(strips, shared=True)
+    return even_strips if inputs >= _DEEP else strips
 
 
 def sum_taps(
@@ -119,35 +142,37 @@ def sum_taps(
     strip = task.strip
     conv, across = strip.conv, strip.conv.horizontal
 
-    def run(registers: Registers, kw: Any, length: Any) -> None:
-        """One pass over kernel rows, each from tap kw over `length` input floats."""
-        with strip.each_kernel_row() as kh:
-            tap = kh * i64(across.size) + kw
-            registers.run(
-                length,
-                lambda r, i: conv.data[(*strip.under(kh, kw, r), task.channel + i)],
-                lambda offset, size, i: weight(task.part, tap, i, ramp(offset, size)),
-            )
+    def run(registers: Registers, kh: Any, kw: Any, length: Any, where: Where = None) -> None:
+        """One pass over `length` input floats of a kernel row from tap kw on."""
+        tap = kh * i64(across.size) + kw
+        registers.run(
+            length,
+            lambda r, i: conv.data[(*strip.under(kh, kw, r), task.channel + i)],
+            lambda offset, size, i: weight(task.part, tap, i, ramp(offset, size)),
+            where,
+        )
+
+    def taps(rows: int, vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
+        """Sums over some taps of each kernel row that all pixels have."""
+        registers = Registers(code, rows, vectors)
+        if joined:
+            with strip.each_kernel_row() as kh:
+                run(registers, kh, kw_first, kw_count * inputs)
+        else:
+            with code.loop(kw_count, "kw") as kw, strip.each_kernel_row() as kh:
+                run(registers, kh, kw_first + kw, inputs)
+        return registers
 
     def interior(rows: int, vectors: Widths) -> Registers:
+        return taps(rows, vectors, i64(0), across.size)
+
+    def edge(rows: int, vectors: Widths) -> Registers:
         registers = Registers(code, rows, vectors)
-        if joined:
-            run(registers, i64(0), across.size * inputs)
-        else:
-            with code.loop(across.size, "kw") as kw:
-                run(registers, kw, inputs)
+        with strip.each_kernel_row() as kh, strip.each_tap() as (kw, where):
+            run(registers, kh, kw, inputs, where)
         return registers
 
-    def border(rows: int, vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
-        registers = Registers(code, rows, vectors)
-        if joined:
-            run(registers, kw_first, kw_count * i64(inputs))
-        else:
-            with code.loop(kw_count, "kw") as kw:
-                run(registers, kw_first + kw, inputs)
-        return registers
-
-    task.output.write(code, strip.versions(interior, border), steps)
+    task.output.write(code, strip.versions(interior, taps, edge), steps)
 
 
 def _pack(layout: str, groups: int, columns: int, weight: np.ndarray) -> np.ndarray:

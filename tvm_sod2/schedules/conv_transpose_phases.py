@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from tvm_sod2.schedules.conv2d import Task, sum_taps
+from tvm_sod2.schedules.conv2d import Task, cut_of, sum_taps
 from tvm_sod2.schedules.convolution import Window, read_convolution
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, pack_panels
-from tvm_sod2.schedules.strips import strips
 from tvm_sod2.schedules.traits import Traits
 
 
@@ -65,7 +64,7 @@ def emit_phases(group: Group, traits: Traits) -> Kernel | Refusal:
         (top, row), (left, column) = _phase(code, down, above), _phase(code, across, beside)
         phase = replace(conv, vertical=row, horizontal=column)
         line = code.slot((oh + i64(down.before)) // i64(down.stride) - top, "line")
-        with strips(code, phase, n, line, shape.rows) as strip:
+        with cut_of(phase, inputs)(code, phase, n, line, shape.rows) as strip:
 
             def at(r: Any) -> Any:
                 """Output index, less the channel, of a strip's r-th pixel."""

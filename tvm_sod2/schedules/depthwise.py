@@ -3,7 +3,8 @@
 Lanes run over channels. One task is a band of output rows of one chunk of channels, two vectors
 wide: the input rows that a kernel reuses stay in the first-level cache, and a thread has all
 channels of its rows, as it has in other kernels. Interior pixels go in small blocks with the taps
-of a kernel row unrolled, border pixels one by one over the taps that lie inside the image.
+of a kernel row unrolled, border pixels one by one over the taps that lie inside the image, or in
+such blocks where there are many of them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tvm_sod2.schedules.kernel import Code, EvenBlocks, Kernel, Refusal, i64, ra
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, Widths
-from tvm_sod2.schedules.strips import Strip, strips
+from tvm_sod2.schedules.strips import Strip, even_strips, strips
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.transpose import shuffled
 
@@ -29,6 +30,9 @@ R = TypeVar("R", bound=Registers)
 
 # Rows of a tile; output rows of a task.
 _PIXELS, _BAND = 4, 8
+
+# Columns of a filter from which pixels at the border are better computed side by side than alone.
+_WIDE = 7
 
 # Of a channel: powers of two, so that no vector begins among the filters of one.
 _FILTERS = (1, 2, 4)
@@ -38,6 +42,9 @@ Begin = Callable[[Strip, Any, int, Widths, Any, Any], R]
 
 # Adds the tap (kh, kw) of a strip's windows, its channels from the third argument on.
 Tap = Callable[[R, Strip, Any, Any, Any], None]
+
+# The same for those rows of a tile that have the tap.
+Edge = Callable[[R, Strip, Any, Any, Any, Callable[[int], Any]], None]
 
 # Adds the taps of kernel row kh.
 Row = Callable[[R, Strip, Any, Any], None]
@@ -67,10 +74,12 @@ def write_depthwise(
     begin: Begin[R],
     tap: Tap[R],
     row: Row[R] | None = None,
+    edge: Edge[R] | None = None,
 ) -> None:
     """The loops over rows, chunks, strips and taps; `work` is what all of it costs.
 
     row: adds all taps of a kernel row of interior pixels, None for tap by tap.
+    edge: adds a tap to those pixels of a strip that have it; None where border pixels go alone.
     """
     count, height, width = i64(chunks.count), conv.sizes["H"], conv.sizes["W"]
     bands = EvenBlocks(code, conv.vertical.out, _BAND, i64(2))  # of equal parts for two threads
@@ -79,9 +88,10 @@ def write_depthwise(
         channel = code.slot(chunk * i64(chunks.shape.columns), "channel")
         n = code.slot(band // bands.divisor, "n")
         first, lines = bands.locate(code.slot(band % bands.divisor, "band"))
+        cut = strips if edge is None else even_strips
         with (
             code.loop(lines, "line") as line,
-            strips(code, conv, n, code.slot(first + line, "oh"), chunks.shape.rows) as strip,
+            cut(code, conv, n, code.slot(first + line, "oh"), chunks.shape.rows) as strip,
         ):
 
             def interior(rows: int, vectors: Widths) -> Registers:
@@ -100,8 +110,16 @@ def write_depthwise(
                     tap(registers, strip, channel, kh, kw_first + kw)
                 return registers
 
+            def mixed(add: Edge[R], rows: int, vectors: Widths) -> Registers:
+                registers = begin(strip, channel, rows, vectors, i64(0), i64(width))
+                with strip.each_kernel_row() as kh, strip.each_tap() as (kw, where):
+                    add(registers, strip, channel, kh, kw, where)
+                return registers
+
+            beside = None if edge is None else partial(mixed, edge)
+            versions = strip.versions(interior, border, beside)
             output = Output(group, chunks, chunk, strip.pixels, strip.at, channel)
-            output.write(code, strip.versions(interior, border), height * width, exact=True)
+            output.write(code, versions, height * width, exact=True)
 
 
 def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
@@ -122,7 +140,14 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
     def begin(_strip: Strip, _channel: Any, rows: int, vectors: Widths, *_taps: Any) -> Registers:
         return Registers(code, rows, vectors, chains=1)
 
-    def tap(registers: Registers, strip: Strip, channel: Any, kh: Any, kw: Any) -> None:
+    def tap(
+        registers: Registers,
+        strip: Strip,
+        channel: Any,
+        kh: Any,
+        kw: Any,
+        where: Callable[[int], Any] | None = None,
+    ) -> None:
         def channels_at(offset: int, size: int) -> Any:
             return ramp(channel + i64(offset), size)
 
@@ -134,10 +159,12 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
             # TVM's shuffle gives no more lanes than it takes.
             return shuffled([inputs] * each, [i // each for i in range(size)])
 
-        registers.multiply(data, lambda *part: packed[kh, kw, channels_at(*part)])
+        registers.multiply(data, lambda *part: packed[kh, kw, channels_at(*part)], where=where)
 
     work = conv.pixels * i64(height * width * channels)
-    write_depthwise(code, group, conv, chunks, work, begin, tap)
+    write_depthwise(
+        code, group, conv, chunks, work, begin, tap, edge=tap if width >= _WIDE else None
+    )
     return group.emitted(
         code,
         f"depthwise {height}x{width} {chunks.shape.rows}x{chunks.shape.columns}",

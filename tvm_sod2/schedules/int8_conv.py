@@ -21,6 +21,7 @@ from tvm_sod2.schedules.dot import WORD, Dot, DotRegisters, pack_sums, pack_word
 from tvm_sod2.schedules.epilogue import Group
 from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, ramp
 from tvm_sod2.schedules.panels import Panels, Widths
+from tvm_sod2.schedules.strips import strips
 from tvm_sod2.schedules.traits import Traits
 from tvm_sod2.schedules.zero_point import start_of_sums
 
@@ -99,7 +100,8 @@ def emit_int8_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     zero = dot.zero(code, group.zero)
     steps = height * width * inputs
     work = conv.pixels * i64(outputs) * dot.work(steps)
-    with tasks(code, group, conv, panels, work) as task:
+    cut = partial(strips, shared=conv.horizontal.dilation > 1)
+    with tasks(code, group, conv, panels, work, cut) as task:
         strip, part = task.strip, task.part
 
         def begin(rows: int, vectors: Widths, kw: Any, count: Any) -> DotRegisters:

@@ -11,6 +11,7 @@ epilogue is light, each version applies it to its registers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -28,9 +29,13 @@ class Registers:
     Different tiles of one bank use the same ones. With `chains` left out there are as many sums for
     each accumulator as keep the FMA units busy. `start` gives what the vector at (offset, width)
     begins with, in every row, instead of zeros.
+
+    Attributes:
+        used: run-time number of rows that have sums, None for all.
     """
 
     dtype = "float32"
+    used: Any = None
 
     def __init__(
         self,
@@ -66,8 +71,12 @@ class Registers:
         length: Any,
         data: Callable[[int, Any], Any],
         weight: Callable[[int, int, Any], Any],
+        where: Callable[[int], Any] | None = None,
     ) -> None:
-        """Add `data(row, k) * weight(offset, width, k)` for k in [0, length), data a scalar."""
+        """Add `data(row, k) * weight(offset, width, k)` for k in [0, length), data a scalar.
+
+        where: the rows that have these products, None for all.
+        """
         code = self.code
         chains = self.chains if isinstance(length, int) else i64(self.chains)
         whole, rest = length // chains, length % chains
@@ -77,6 +86,7 @@ class Registers:
                 lambda r, _offset, width: splat(data(r, k), width),
                 lambda offset, width: weight(offset, width, k),
                 chain,
+                where,
             )
 
         with code.loop(whole, "k") as k:
@@ -91,14 +101,29 @@ class Registers:
         data: Callable[[int, int, int], Any],
         weight: Callable[[int, int], Any],
         chain: int = 0,
+        where: Callable[[int], Any] | None = None,
     ) -> None:
-        """Add `data(row, offset, width) * weight(offset, width)`."""
-        factors = [weight(*at) for at in zip(self.offsets, self.vectors, strict=True)]
-        for r, row in enumerate(self.sums):
-            for v, (offset, width) in enumerate(zip(self.offsets, self.vectors, strict=True)):
-                total, lanes = row[v][chain], ramp(0, width)
+        """Add `data(row, offset, width) * weight(offset, width)`, in rows `where` there are any."""
+        code = self.code
+        places = list(zip(self.offsets, self.vectors, strict=True))
+        factors = [weight(*at) for at in places]
+        if where is not None:  # one load for all rows, none of which has to be there
+            for v, width in enumerate(self.vectors):
+                factor = code.register(width, "factor", v)
+                code.store(factor, factors[v], ramp(0, width))
+                factors[v] = factor[ramp(0, width)]
+
+        def add(r: int) -> None:
+            for v, (offset, width) in enumerate(places):
+                total, lanes = self.sums[r][v][chain], ramp(0, width)
                 value = self.accumulate(total[lanes], data(r, offset, width), factors[v])
-                self.code.store(total, value, lanes)
+                code.store(total, value, lanes)
+
+        for r in range(len(self.sums)):
+            if where is None:
+                add(r)
+            else:
+                code.branch([(where(r), partial(add, r))])
 
     def accumulate(self, total: Any, data: Any, weight: Any) -> Any:
         """One step of a vector's sum."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm_sod2.schedules.epilogue import Group
@@ -80,12 +81,19 @@ class Output:
         choose(code, self.panel, columns, rest, lambda count: self._from_stack(code, tile, count))
 
     def _from_registers(self, registers: Registers, columns: int) -> None:
-        for r, offset, width, total in registers.totals():
+        code = registers.code
+
+        def put(r: int, offset: int, width: int, total: Any) -> None:
             lead = self.at(i64(r))
             for first, size in pieces(min(columns - offset, width), width):
-                with registers.code.vector(size) as lane:
-                    value = total[i64(first) + lane]
-                    self._store(registers.code, value, lead, offset + first, lane)
+                with code.vector(size) as lane:
+                    self._store(code, total[i64(first) + lane], lead, offset + first, lane)
+
+        for r, *vector in registers.totals():
+            if registers.used is None:
+                put(r, *vector)
+            else:
+                code.branch([(i64(r) < registers.used, partial(put, r, *vector))])
 
     def _from_stack(self, code: Code, tile: Tile, columns: int) -> None:
         lanes = self.panels.shape.lanes

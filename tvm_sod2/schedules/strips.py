@@ -1,8 +1,9 @@
 """Where the tiles of a direct convolution lie: strips of neighbouring pixels in an output row.
 
-Kernel rows outside the image are skipped by clipping the range of the kernel-row loop; pixels whose
-window crosses the left or right border are computed one by one over the taps that lie inside, or in
-strips that share them: a dilated window's taps leave the image several pixels apart. What is
+Kernel rows outside the image are skipped by clipping the range of the kernel-row loop. A strip with
+pixels whose window crosses the left or right border goes over the taps that any of them has inside,
+each added to those pixels that have it. Or such pixels are computed one by one over their taps, or
+in strips that share them: a dilated window's taps leave the image several pixels apart. What is
 skipped is exactly what zero padding would add.
 """
 
@@ -25,6 +26,9 @@ from tvm_sod2.schedules.panels import Widths, by_rows
 Interior = Callable[[int, Widths], Registers]
 Border = Callable[[int, Widths, Any, Any], Registers]
 
+# Sums of pixels of which some are at the border.
+Edge = Callable[[int, Widths], Registers]
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -36,6 +40,7 @@ class Strip:
         inside: whether they are interior; None where they only have the same taps.
         top, left: input position of the first pixel's tap 0; may be negative.
         kernel_rows: the first kernel row inside the image, and how many follow.
+        even: whether some of several pixels may be at the border.
     """
 
     code: Code
@@ -49,6 +54,28 @@ class Strip:
     top: Any
     left: Any
     kernel_rows: tuple[Any, Any]
+    even: bool = False
+
+    @contextmanager
+    def each_tap(self) -> Iterator[tuple[Any, Callable[[int], Any]]]:
+        """A loop over the taps that any pixel has inside; yields the tap and which pixels do."""
+        code, across = self.code, self.conv.horizontal
+        stride, step = i64(across.stride), i64(across.dilation)
+        first, count = across.taps(code, self.left, "left")
+        end = code.slot(first + count, "kw_end")
+        last = self.left + (self.pixels - i64(1)) * stride
+        first, _ = across.taps(code, last, "right")
+        with code.loop(tirx.max(end - first, i64(0)), "kw") as k:
+            kw = code.slot(first + k, "kw")
+            place = code.slot(self.left + kw * step, "place")
+
+            def from_pixel(beyond: Any) -> Any:
+                return (tirx.max(beyond, i64(0)) + stride - i64(1)) // stride
+
+            high = code.slot(tirx.min(from_pixel(across.extent - place), self.pixels), "high")
+            low = tirx.min(from_pixel(-place), high)
+            bits = code.slot((i64(1) << high) - (i64(1) << low), "bits")
+            yield kw, lambda r: (bits & i64(1 << r)) != i64(0)
 
     @contextmanager
     def each_kernel_row(self) -> Iterator[Any]:
@@ -68,10 +95,11 @@ class Strip:
         """Output index, less the channel, of the r-th pixel."""
         return (self.n, *self.conv.place(self.line, self.first + r))
 
-    def versions(self, interior: Interior, border: Border) -> Versions:
-        """All versions of the strip: by its number of pixels, and one for a border pixel.
+    def versions(self, interior: Interior, border: Border, edge: Edge | None = None) -> Versions:
+        """All versions of the strip: interior by its number of pixels, and one at the border.
 
-        Where strips share their taps, all are of the border.
+        edge: of even strips, border: of others; where those share their taps, all are of the border
+        and by their number of pixels.
         """
         code = self.code
 
@@ -87,7 +115,15 @@ class Strip:
             def inner() -> None:
                 by_rows(code, self.pixels, self.most, lambda n: done(interior(n, vectors)))
 
-            code.branch([(self.inside, inner), (None, lambda: done(border(1, vectors, *taps())))])
+            def outer() -> None:
+                if not self.even or edge is None:
+                    done(border(1, vectors, *taps()))
+                    return
+                registers = edge(self.most, vectors)
+                registers.used = self.pixels
+                done(registers)
+
+            code.branch([(self.inside, inner), (None, outer)])
 
         return write
 
@@ -117,6 +153,27 @@ def strips(
         first, pixels, inside = blocks.locate(block)
         left = code.slot(across.start(first), "left")
         yield Strip(code, conv, n, line, first, pixels, inside, most, top, left, kernel_rows)
+
+
+@contextmanager
+def even_strips(code: Code, conv: Convolution, n: Any, line: Any, most: int) -> Iterator[Strip]:
+    """A loop over strips of about as many pixels each, at most `most`, wherever borders are."""
+    down, across = conv.windows
+    top = code.slot(down.start(line), "top")
+    kernel_rows = down.taps(code, top, "kh")
+    low, high = across.interior(code, "ow")
+    blocks = EvenBlocks(code, i64(across.out), most)
+    # Carried from block to block: LLVM would compute a function of the block's number anew in
+    # every step of a tile.
+    at = code.buffer(1, "at", "int64")
+    code.store(at, i64(0), 0)
+    with code.loop(blocks.count, "block") as block:
+        first = code.slot(at[i64(0)], "pixel")
+        _, pixels = blocks.locate(block)
+        code.store(at, first + pixels, 0)
+        left = code.slot(across.start(first), "left")
+        inside = tirx.all(first >= low, first + pixels <= high)
+        yield Strip(code, conv, n, line, first, pixels, inside, most, top, left, kernel_rows, True)
 
 
 @contextmanager
