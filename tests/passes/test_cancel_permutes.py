@@ -174,3 +174,40 @@ def test_a_dim_of_0_is_left_alone() -> None:
             return a
 
     assert operators(cancel_permutes(Net)) == ["permute_dims"]
+
+
+def test_pools_run_in_the_other_layout() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 9, 7, 4), "float32")):
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 3, 1, 2])
+                b = R.nn.leakyrelu(a, alpha=0.5)
+                c = R.nn.max_pool2d(b, pool_size=[3, 2], strides=[2, 1], padding=[0, 1, 1, 0])
+                d = R.nn.avg_pool2d(c, pool_size=[2, 2], padding=[1, 1, 1, 1])
+                e = R.permute_dims(d, [0, 2, 3, 1])
+                R.output(e)
+            return e
+
+    cancelled = cancel_permutes(Net)
+    relax.analysis.well_formed(cancelled)
+    assert operators(cancelled) == ["leakyrelu", "max_pool2d", "avg_pool2d"]
+    x = rng.normal(size=(2, 9, 7, 4)).astype("float32")
+    np.testing.assert_allclose(run(cancelled, x), run(Net, x), rtol=1e-6)
+
+
+def test_a_pool_over_channels_stays() -> None:
+    @I.ir_module
+    class Net:
+        @R.function
+        def main(x: R.Tensor(("n", 9, 7, 4), "float32")):
+            with R.dataflow():
+                a = R.permute_dims(x, [0, 2, 1, 3])
+                b = R.nn.max_pool2d(a, pool_size=[3, 2])
+                c = R.permute_dims(b, [0, 2, 1, 3])
+                R.output(c)
+            return c
+
+    before = ["permute_dims", "max_pool2d", "permute_dims"]
+    assert operators(cancel_permutes(Net)) == before

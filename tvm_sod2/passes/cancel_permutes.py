@@ -6,8 +6,8 @@
     permute_dims(sum(multiply(y, y), 1), q)              sum(multiply(z, z), 2)
 
 Layout conversion leaves such pairs at the borders of its regions, and a spectrum whose parts are
-squared and added has one. From a transpose back, through reshapes, elementwise operators and
-reductions of one axis, which all can be computed in another order of axes, to what undoes it.
+squared and added has one. From a transpose back, through reshapes, elementwise operators, pools
+and reductions of one axis, which all can be computed in another order of axes, to what undoes it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ _REDUCTIONS: dict[str, Callable[..., Expr]] = {
     "relax.prod": relax.op.prod,
     "relax.sum": relax.op.sum,
 }
+
+_POOLS: dict[str, Callable[..., Expr]] = {
+    "relax.nn.avg_pool2d": relax.op.nn.avg_pool2d,
+    "relax.nn.max_pool2d": relax.op.nn.max_pool2d,
+}
+
+_LAYOUTS = ("NCHW", "NHWC")
 
 _RESHAPES = ("relax.reshape", "relax.squeeze", "relax.flatten", "relax.expand_dims")
 
@@ -124,6 +131,8 @@ class _Canceller(relax.PyExprMutator):
             return None  # It would be computed twice.
         if call.op.name in _REDUCTIONS:
             return self._reduction(call, order)
+        if call.op.name in _POOLS:
+            return self._pool(call, order)
         return self._elementwise(value, call, order) if is_elementwise(call.op.name) else None
 
     def _reshape(self, value: Expr, call: relax.Call, order: list[int]) -> Expr | None:
@@ -164,6 +173,25 @@ class _Canceller(relax.PyExprMutator):
             if found is not None:
                 return _REDUCTIONS[call.op.name](found, axis=[place], keepdims=False)
         return None
+
+    def _pool(self, call: relax.Call, order: list[int]) -> Expr | None:
+        attrs = call.attrs
+        layout = "".join(str(attrs.layout)[axis] for axis in order)
+        if str(attrs.layout) != str(attrs.out_layout) or layout not in _LAYOUTS:
+            return None
+        found = self._in_order(call.args[0], order)
+        if found is None:
+            return None
+        return _POOLS[call.op.name](
+            found,
+            attrs.pool_size,
+            attrs.strides,
+            attrs.padding,
+            attrs.dilation,
+            attrs.ceil_mode,
+            attrs.count_include_pad,
+            layout,
+        )
 
 
 def _made(block: relax.BindingBlock) -> dict[tvm.ir.Var, Expr]:
