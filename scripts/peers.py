@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -81,9 +82,11 @@ def mnn(path: Path, threads: int, folder: Path | None) -> Prepare | None:
             str(converted), list(feed), list(outputs), runtime_manager=manager
         )
         values = [given(array) for array in feed.values()]
+        held: list[Any] = []  # what MNN reads is a view of its result
 
         def run() -> list[np.ndarray]:
-            results = zip(module.forward(values), outputs.values(), strict=True)
+            held[:] = module.forward(values)
+            results = zip(held, outputs.values(), strict=True)
             return [result.read().astype(dtype, copy=False) for result, dtype in results]
 
         return run
