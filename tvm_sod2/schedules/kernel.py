@@ -212,3 +212,9 @@ class EvenBlocks:
         first = self.code.slot(block * self.size + tirx.min(block, self.longer), "first")
         more = tirx.Select(block < self.longer, i64(1), i64(0))
         return first, self.code.slot(self.size + more, "rows")
+
+    def holding(self, item: Any) -> Any:
+        """The block that has an item."""
+        long = self.longer * (self.size + i64(1))
+        shorter = self.longer + (item - long) // tirx.max(self.size, i64(1))
+        return tirx.Select(item < long, item // (self.size + i64(1)), shorter)

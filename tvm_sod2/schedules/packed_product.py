@@ -67,20 +67,32 @@ class PackedProduct:
             # On the worker's own stack: what stands before the loop lies in lines of another core.
             vectors = code.slot((factors.n + i64(self.lanes - 1)) // i64(self.lanes), "vectors")
             panels, blocks = EvenBlocks(code, vectors, self.most), EvenBlocks(code, factors.m, ROWS)
-            tasks = code.slot(product(factors.batch) * panels.count * blocks.count, "tasks")
+            # Vectors are dealt out, not panels: these may be of different widths.
+            each = code.slot(vectors * blocks.count, "each")
+            units = code.slot(product(factors.batch) * each, "units")
             base = code.slot(worker * self.size, "base")
-            begin = code.slot(worker * tasks // workers, "begin")
-            end = code.slot((worker + i64(1)) * tasks // workers, "end")
-            from_panel = code.slot(begin // blocks.count, "from")
-            last = (end + blocks.count - i64(1)) // blocks.count
+            begin = code.slot(worker * units // workers, "begin")
+            end = code.slot((worker + i64(1)) * units // workers, "end")
+
+            def panel_of(unit: Any) -> Any:
+                vector = code.slot(unit % each // blocks.count, "vector")
+                return unit // each * panels.count + panels.holding(vector)
+
+            from_panel = code.slot(panel_of(begin), "from")
+            last = code.slot(panel_of(end - i64(1)) + i64(1), "last")
             with code.loop(last - from_panel, "turn") as turn:
                 number = code.slot(from_panel + turn, "number")
-                at = unravel(code, number // panels.count, factors.batch)
+                matrix = code.slot(number // panels.count, "matrix")
+                at = unravel(code, matrix, factors.batch)
                 first, count = panels.locate(number % panels.count)
                 self._pack(base, at, first, count)
-                task = code.slot(number * blocks.count, "task")
-                low = code.slot(tirx.max(begin - task, i64(0)), "low")
-                high = code.slot(tirx.min(end - task, blocks.count), "high")
+                task = code.slot(matrix * each + first * blocks.count, "task")
+
+                def blocks_before(unit: Any, task: Any = task, count: Any = count) -> Any:
+                    return (tirx.max(unit - task, i64(0)) + count - i64(1)) // count
+
+                low = code.slot(blocks_before(begin), "low")
+                high = code.slot(tirx.min(blocks_before(end), blocks.count), "high")
                 rows = partial(self._rows, blocks, base, at, first, low, high)
                 by_rows(code, count, self.most, rows, self.least[1])
 
