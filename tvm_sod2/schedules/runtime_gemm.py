@@ -6,7 +6,9 @@ which the dims choose one at run time:
 - Tiles read rows of B as vectors where they lie. Column panels have one static width, and the last
   one is moved left until it ends at column N, so that no vector leaves its row; columns covered
   twice are computed twice to the same value. The width is the largest of a few that N reaches.
-  Tiles are six rows high: with a run-time K, more row pointers would not fit the scalar registers.
+  Tiles are up to six rows high: with a run-time K, more row pointers would not fit the scalar
+  registers. Where registers allow, four rows of four vectors: a short K is bound by the stores,
+  which want long rows.
   One row alone reads more of each row of B at once.
 - Where many rows share a panel, or B lies transposed, panels are packed, see packed_product.py.
 - Where there is little to share, rows of A times columns of B, both along K, are dot products, see
@@ -79,7 +81,8 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
     lanes = traits.lanes("float32")
     long = k >= i64(2 * lanes)
     other = factors.swapped()
-    row, wide = Shape(1, 8, lanes), [Shape(ROWS, 2, lanes), Shape(ROWS, 1, lanes)]
+    broad = Shape(4, 4, lanes) if traits.vector_registers >= 32 else Shape(ROWS, 2, lanes)
+    row, wide = Shape(1, 8, lanes), [broad, Shape(ROWS, 1, lanes)]
 
     def tiles(condition: Any, sides: Product, shape: Shape) -> Case:
         name = f"{shape}{' across' if sides.crossed else ''}"
