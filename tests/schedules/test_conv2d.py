@@ -8,6 +8,8 @@ from kernel_cases import Case, Compiled, close, conv2d, dims, hardswish, random,
 from kernel_cases import hardswish_relax as hardswish_op
 from tvm import relax
 
+from tvm_sod2.schedules.traits import Traits
+
 op = relax.op
 
 
@@ -56,6 +58,10 @@ CONVS = {
     "to_one_channel": Conv((1, 3, 3, 2), padding=(1, 1, 1, 1)),
     "depthwise_one": Conv((1, 3, 3, 1), padding=(1, 1, 1, 1)),
     "row_kernel": Conv((17, 1, 3, 6), padding=(0, 1, 0, 1)),
+    "to_one": Conv((1, 3, 3, 32), padding=(1, 1, 1, 1)),
+    "to_two": Conv((2, 2, 5, 16), strides=(1, 2), padding=(0, 3, 1, 2)),
+    "to_three": Conv((3, 3, 3, 48), padding=(2, 2, 2, 2), dilation=(2, 2)),
+    "to_four_each": Conv((8, 3, 3, 16), padding=(1, 1, 1, 1), groups=2),
     "deep_strided": Conv((33, 3, 3, 35), strides=(2, 2), padding=(1, 1, 1, 1)),
     "deep_row": Conv((17, 1, 3, 32), padding=(0, 1, 0, 1)),
     "deep_grouped": Conv((10, 2, 9, 32), padding=(0, 7, 1, 3), groups=2),
@@ -136,6 +142,21 @@ def test_every_size(run: Compiled, name: str) -> None:
             close(run(name, x), relu(conv.expected(x, kernel) + bias))
             tried += 1
     assert tried >= 3
+
+
+@pytest.mark.parametrize("vector_bytes", [32, 64])
+def test_few_output_channels(vector_bytes: int) -> None:
+    """Lanes run over input channels, of which a vector holds as many as it may."""
+    names = [name for name in CONVS if name.startswith("to_") and name != "to_one_channel"]
+    traits = Traits(vector_bytes, 32, True, 32 * 1024, 1024 * 1024, 2)
+    cases = {name: case for name, case in _cases().items() if name in names}
+    run = Compiled(cases, traits)
+    for name in names:
+        assert f"lanes of {vector_bytes // 4} inputs" in run.choices[f"{name}_group"]
+        kernel, bias = random(*CONVS[name].kernel), random(CONVS[name].kernel[0])
+        for image in ((2, 7, 13), (1, 4, 37)):
+            x = random(*image, CONVS[name].kernel[3] * CONVS[name].groups)
+            close(run(name, x), relu(CONVS[name].expected(x, kernel) + bias))
 
 
 @pytest.mark.parametrize("name", [name for name in CONVS if name.startswith("depthwise")])

@@ -19,7 +19,8 @@ from tvm import tirx
 
 from tvm_sod2.schedules.convolution import Convolution, kernel_matrix, read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64, ramp
+from tvm_sod2.schedules.few_outputs import FewOutputs, LaneSums
+from tvm_sod2.schedules.kernel import Code, Kernel, Pack, Refusal, i64, ramp
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, pack_panels
@@ -86,42 +87,57 @@ def emit_conv2d(group: Group, traits: Traits) -> Kernel | Refusal:
     if conv.empty:
         return Refusal("an empty kernel")
     conv = conv.lying()
-    channels = conv.sizes["O"] // conv.groups
-    shape = Shape.for_columns(channels, traits)
-    panels = Panels(channels, shape)
-    count, *sizes = panels.packed_shape(conv.sizes["H"] * conv.sizes["W"] * conv.sizes["I"])
+    channels, taps = conv.sizes["O"] // conv.groups, conv.sizes["H"] * conv.sizes["W"]
+    few = FewOutputs.of(channels, conv.sizes["I"], taps, traits)
+    if few is None:
+        panels = Panels(channels, Shape.for_columns(channels, traits))
+        count, *sizes = panels.packed_shape(taps * conv.sizes["I"])
+        pack: Pack = partial(pack_panels, columns=panels.shape.columns)
+        name = f"{panels.shape.rows}x{panels.shape.columns}"
+    else:
+        panels, (count, *sizes), pack, name = few.panels, few.packed_shape, few.pack, few.name
     packed = tirx.decl_buffer(
         [count * conv.groups, *sizes], "float32", f"{conv.weights.name}_packed"
     )
     code = Code()
-    convolve(code, group, conv, panels, packed)
+    convolve(code, group, conv, panels, packed, few)
     return group.emitted(
         code,
-        f"conv {conv.sizes['H']}x{conv.sizes['W']} {shape.rows}x{shape.columns}",
+        f"conv {conv.sizes['H']}x{conv.sizes['W']} {name}",
         conv.weights,
         packed,
-        partial(_pack, conv.layout, conv.groups, shape.columns),
+        partial(_pack, conv.layout, conv.groups, pack),
     )
 
 
-def convolve(code: Code, group: Group, conv: Convolution, panels: Panels, packed: Any) -> None:
+def convolve(
+    code: Code,
+    group: Group,
+    conv: Convolution,
+    panels: Panels,
+    packed: Any,
+    few: FewOutputs | None = None,
+) -> None:
     """Write the convolution with weights [groups * panels, KH * KW * I, columns].
 
     Ungrouped ones may be [KH * KW, panels, I, columns] as well; a run of inputs then ends after
     each tap.
+
+    few: how sums of few output channels lie, as do their weights.
     """
     inputs, across = conv.sizes["I"], conv.horizontal
     taps_first = len(packed.shape) == 4
     steps = conv.vertical.size * across.size * inputs
+    each = inputs if few is None else inputs // few.lanes
 
     def weight(part: Any, tap: Any, i: Any, lanes: Any) -> Any:
-        at = (tap, part, i) if taps_first else (part, tap * i64(inputs) + i)
+        at = (tap, part, i) if taps_first else (part, tap * i64(each) + i)
         return packed[(*at, lanes)]
 
     work = conv.pixels * i64(steps * conv.sizes["O"])
     with tasks(code, group, conv, panels, work, cut_of(conv, inputs)) as task:
         joined = across.dilation == 1 and conv.groups == 1 and not taps_first
-        sum_taps(code, task, weight, inputs, joined, steps)
+        sum_taps(code, task, weight, inputs, joined, steps, few)
 
 
 def cut_of(conv: Convolution, inputs: int) -> Cut:
@@ -132,7 +148,13 @@ def cut_of(conv: Convolution, inputs: int) -> Cut:
 
 
 def sum_taps(
-    code: Code, task: Task, weight: Callable[..., Any], inputs: int, joined: bool, steps: int
+    code: Code,
+    task: Task,
+    weight: Callable[..., Any],
+    inputs: int,
+    joined: bool,
+    steps: int,
+    few: FewOutputs | None,
 ) -> None:
     """A strip's pixels: `steps` products for each at most, `inputs` channels for each tap.
 
@@ -152,9 +174,12 @@ def sum_taps(
             where,
         )
 
+    def zeros(rows: int, vectors: Widths) -> Registers:
+        return Registers(code, rows, vectors) if few is None else LaneSums(code, rows, few)
+
     def taps(rows: int, vectors: Widths, kw_first: Any, kw_count: Any) -> Registers:
         """Sums over some taps of each kernel row that all pixels have."""
-        registers = Registers(code, rows, vectors)
+        registers = zeros(rows, vectors)
         if joined:
             with strip.each_kernel_row() as kh:
                 run(registers, kh, kw_first, kw_count * inputs)
@@ -167,7 +192,7 @@ def sum_taps(
         return taps(rows, vectors, i64(0), across.size)
 
     def edge(rows: int, vectors: Widths) -> Registers:
-        registers = Registers(code, rows, vectors)
+        registers = zeros(rows, vectors)
         with strip.each_kernel_row() as kh, strip.each_tap() as (kw, where):
             run(registers, kh, kw, inputs, where)
         return registers
@@ -175,7 +200,7 @@ def sum_taps(
     task.output.write(code, strip.versions(interior, taps, edge), steps)
 
 
-def _pack(layout: str, groups: int, columns: int, weight: np.ndarray) -> np.ndarray:
+def _pack(layout: str, groups: int, pack: Pack, weight: np.ndarray) -> np.ndarray:
     """The panels of each group after those of the one before."""
     parts = np.split(weight, groups, axis=layout.index("O"))
-    return np.concatenate([pack_panels(kernel_matrix(layout, part), columns) for part in parts])
+    return np.concatenate([pack(kernel_matrix(layout, part)) for part in parts])

@@ -20,7 +20,8 @@ from tvm import tirx
 from tvm_sod2.schedules.conv2d import Task, cut_of, sum_taps
 from tvm_sod2.schedules.convolution import Window, read_convolution
 from tvm_sod2.schedules.epilogue import Group
-from tvm_sod2.schedules.kernel import Code, Kernel, Refusal, i64
+from tvm_sod2.schedules.few_outputs import FewOutputs
+from tvm_sod2.schedules.kernel import Code, Kernel, Pack, Refusal, i64
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.panels import Panels, Shape, pack_panels
 from tvm_sod2.schedules.traits import Traits
@@ -38,17 +39,23 @@ def emit_phases(group: Group, traits: Traits) -> Kernel | Refusal:
         return Refusal("an empty kernel")
     down, across = conv.windows
     inputs, channels = conv.sizes["I"] // conv.groups, conv.sizes["O"]
-    shape = Shape.for_columns(channels, traits)
-    panels = Panels(channels, shape)
     rows, columns = (-(-window.reach // window.stride) for window in conv.windows)
-    parts = across.stride * conv.groups * panels.count
-    sizes = panels.packed_shape(rows * columns * inputs)[1:]
+    few = FewOutputs.of(channels, inputs, rows * columns, traits)
+    if few is None:
+        panels = Panels(channels, Shape.for_columns(channels, traits))
+        sizes = panels.packed_shape(rows * columns * inputs)[1:]
+        each, name = inputs, f"{panels.shape.rows}x{panels.shape.columns}"
+        pack: Pack = partial(pack_panels, columns=panels.shape.columns)
+    else:
+        panels, sizes = few.panels, few.packed_shape[1:]
+        each, name, pack = inputs // few.lanes, few.name, few.pack
+    shape, parts = panels.shape, across.stride * conv.groups * panels.count
     packed = tirx.decl_buffer(
         [i64(down.stride * parts), *sizes], "float32", f"{conv.weights.name}_packed"
     )
 
     def weight(part: Any, tap: Any, i: Any, lanes: Any) -> Any:
-        return packed[part, tap * i64(inputs) + i, lanes]
+        return packed[part, tap * i64(each) + i, lanes]
 
     code = Code()
     taps = conv.sizes["H"] * conv.sizes["W"]
@@ -75,13 +82,14 @@ def emit_phases(group: Group, traits: Traits) -> Kernel | Refusal:
             output = Output(group, panels, panel, strip.pixels, at, start)
             number = above * i64(parts) + part
             task = Task(number, at_group * i64(inputs), strip, output)
-            sum_taps(code, task, weight, inputs, conv.groups == 1, rows * columns * inputs)
+            steps = rows * columns * inputs
+            sum_taps(code, task, weight, inputs, conv.groups == 1, steps, few)
     return group.emitted(
         code,
-        f"transposed conv {conv.sizes['H']}x{conv.sizes['W']} {shape.rows}x{shape.columns}",
+        f"transposed conv {conv.sizes['H']}x{conv.sizes['W']} {name}",
         conv.weights,
         packed,
-        partial(_pack, conv.layout, conv.windows, conv.groups, shape.columns),
+        partial(_pack, conv.layout, conv.windows, conv.groups, pack),
     )
 
 
@@ -100,7 +108,11 @@ def _phase(code: Code, window: Window, rest: Any) -> tuple[Any, Window]:
 
 
 def _pack(
-    layout: str, windows: Sequence[Window], groups: int, columns: int, weight: np.ndarray
+    layout: str,
+    windows: Sequence[Window],
+    groups: int,
+    pack: Pack,
+    weight: np.ndarray,
 ) -> np.ndarray:
     """The panels of each phase's taps, turned round, of rows, then columns, then groups."""
     moved = weight.transpose([layout.index(c) for c in "HWIO"])
@@ -114,5 +126,5 @@ def _pack(
         for part in np.split(taps, groups, axis=2):
             matrix = part.reshape(-1, part.shape[-1])
             missing = most * part.shape[2] - len(matrix)
-            parts.append(pack_panels(np.pad(matrix, ((0, missing), (0, 0))), columns))
+            parts.append(pack(np.pad(matrix, ((0, missing), (0, 0)))))
     return np.concatenate(parts)
