@@ -58,6 +58,20 @@ def net(
     return builder.get()
 
 
+def product(filters: list[np.ndarray]) -> tvm.IRModule:
+    """Products of frames, as a signal is cut into them before a spectrum."""
+    builder = relax.BlockBuilder()
+    taps = filters[0].shape[1]
+    x = relax.Var(
+        "x", relax.TensorType([T.Var("n", "int64"), T.Var("t", "int64"), taps], "float32")
+    )
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            found = [builder.emit_output(op.matmul(x, relax.const(w.T.copy()))) for w in filters]
+        builder.emit_func_output(relax.Tuple(found))
+    return builder.get()
+
+
 def weights_of(mod: tvm.IRModule) -> list[tuple[int, int]]:
     """(filters, taps) of the convolutions that are left."""
     values = [b.value for block in mod["main"].body.blocks for b in block.bindings]
@@ -126,6 +140,13 @@ def test_what_stays(filters: list[np.ndarray], stride: int, padding: int) -> Non
     tvm.ir.assert_structural_equal(split_spectra(before), before)
 
 
+def test_a_layer_stays_a_product() -> None:
+    weights = RANDOM.standard_normal((257, 512)).astype(np.float32)
+    weights[:, 400:] = 0
+    before = product([weights])
+    tvm.ir.assert_structural_equal(split_spectra(before), before)
+
+
 def test_taps_that_are_zero_at_the_ends_go() -> None:
     weights = RANDOM.standard_normal((257, 512)).astype(np.float32)
     weights[:, :57] = weights[:, 456:] = 0
@@ -150,4 +171,14 @@ def test_results_are_those_of_float64_at_every_length() -> None:
         for found, weights in zip(vm["main"](tvm.runtime.tensor(x)), parts, strict=True):
             expected = frames.astype(np.float64) @ weights.T.astype(np.float64)
             assert found.numpy().shape == expected.shape
+            np.testing.assert_allclose(found.numpy(), expected, atol=5e-5)
+
+
+def test_products_of_frames_are_those_of_float64() -> None:
+    parts = spectrum(400)
+    vm = relax.VirtualMachine(tvm_sod2.build(product(parts)), tvm.cpu())
+    for shape in [(1, 1), (2, 13), (3, 0)]:
+        x = RANDOM.standard_normal((*shape, 400)).astype(np.float32)
+        for found, weights in zip(vm["main"](tvm.runtime.tensor(x)), parts, strict=True):
+            expected = x.astype(np.float64) @ weights.T.astype(np.float64)
             np.testing.assert_allclose(found.numpy(), expected, atol=5e-5)

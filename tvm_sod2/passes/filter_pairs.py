@@ -15,6 +15,7 @@ TOLERANCE = 2.0**-24
 """Of the largest weight: what rounding it to float32 may have changed."""
 
 _MOST_KEPT = 0.6  # of all filters; with more, too little is saved
+_FEW = 32  # taps
 _MOST_RUNS = 8  # each is a copy loop of its own
 
 
@@ -57,6 +58,8 @@ def find_pairs(weights: np.ndarray, starts: frozenset[int] = frozenset()) -> Pai
     """
     even, odd = weights[:, 0::2], weights[:, 1::2]
     slack = TOLERANCE * np.abs(weights).max(initial=0)
+    if not _looks_paired(even[:, :_FEW], odd[:, :_FEW], slack):
+        return None
     # Two numbers of a filter tell most others apart.
     marks = [half.astype(np.float64) @ _mark(half.shape[1]) for half in (even, odd)]
     kept: list[int] = []
@@ -92,6 +95,19 @@ def find_pairs(weights: np.ndarray, starts: frozenset[int] = frozenset()) -> Pai
         if len(runs) > _MOST_RUNS:
             return None
     return Pairs(kept, runs) if len(kept) <= _MOST_KEPT * len(weights) else None
+
+
+def _looks_paired(even: np.ndarray, odd: np.ndarray, slack: float) -> bool:
+    """Whether enough filters have another with the same marks of their first taps, but for signs.
+
+    Tells the weights of a layer from filters at a small part of the search's cost.
+    """
+    for half in (even, odd):
+        marks = np.sort(np.abs(half.astype(np.float64) @ _mark(half.shape[1])))
+        near = np.diff(marks) <= slack * half.shape[1] * 2
+        if near.sum() < (1 - _MOST_KEPT) * len(marks):
+            return False
+    return True
 
 
 def _mark(count: int) -> np.ndarray:

@@ -6,7 +6,7 @@
 where filters come in pairs (filter_pairs.py), again for e and o. Taps at either end that are zero
 in every filter go. All such convolutions of a signal are one, so that real and imaginary parts
 find each other. Runs on channels-last convolutions of one channel along one axis, with constant
-filters, an even stride and no padding.
+filters, an even stride and no padding, and on products of frames by constant matrices.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
@@ -36,7 +37,7 @@ _TOGETHER = 16
 _MOST_LEFT = 0.9
 """Of the taps; where more stay, leaving out those at the ends does not pay for a copy."""
 
-_AXIS, _CHANNELS = 2, 3  # of the signal (n, 1, length, 1), of the spectra (n, 1, frames, filters)
+_SAMPLES = 2  # the axis of a signal (n, 1, length, 1), and of the taps in filters of that layout
 
 
 @tvm.transform.module_pass(opt_level=0, name="SplitSpectra")
@@ -60,29 +61,35 @@ class _Spectrum:
     def filters(self) -> list[np.ndarray]:
         """Those of each convolution: (count, taps)."""
         arrays = [constant_array(call.args[1]) for call in self.calls.values()]
-        return [array.reshape(array.shape[0], -1) for array in arrays if array is not None]
+        return [
+            array.T if array.ndim == 2 else array.reshape(array.shape[0], -1)
+            for array in arrays
+            if array is not None
+        ]
 
 
 def _find(func: relax.Function) -> dict[tvm.ir.Var, _Spectrum]:
     """What may be split, by the result of each convolution."""
-    alike: dict[tuple[int, tvm.ir.Var, int, int], _Spectrum] = {}
+    alike: dict[tuple[object, ...], _Spectrum] = {}
     origin: dict[tvm.ir.Var, tvm.ir.Var] = {}
     blocks = func.body.blocks if isinstance(func.body, relax.SeqExpr) else []
     for number, binding in ((i, binding) for i, b in enumerate(blocks) for binding in b.bindings):
         value = binding.value
-        name = getattr(getattr(value, "op", None), "name", "")
-        if name == "relax.reshape":
+        if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
+            continue
+        if value.op.name == "relax.reshape":
             origin[binding.var] = origin.get(value.args[0], value.args[0])
-        elif name == "relax.nn.conv2d" and _is_spectrum(value):
-            signal = origin.get(value.args[0], value.args[0])
-            taps = int(value.args[1].ty.shape.values[_AXIS])
-            key = number, signal, taps, int(value.attrs.strides[1])
+        elif value.op.name in _FORMS and _FORMS[value.op.name](value):
+            data, filters = value.args
+            signal, shape = origin.get(data, data), tvm_ffi.StructuralKey(data.ty.shape)
+            taps = filters.ty.shape.values[0 if filters.ty.ndim == 2 else _SAMPLES]
+            key = number, signal, shape, int(taps), _stride(value)
             alike.setdefault(key, _Spectrum({})).calls[binding.var] = value
     large = [s for s in alike.values() if sum(w.size for w in s.filters) >= _LEAST]
     return {var: spectrum for spectrum in large for var in spectrum.calls}
 
 
-def _is_spectrum(call: relax.Call) -> bool:
+def _filters_signals(call: relax.Call) -> bool:
     attrs, weights = call.attrs, constant_array(call.args[1])
     if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NHWC", "OHWI", "NHWC"):
         return False
@@ -91,6 +98,21 @@ def _is_spectrum(call: relax.Call) -> bool:
     plain = not any(attrs.padding) and all(step == 1 for step in attrs.dilation)
     row = weights.shape[1] == weights.shape[3] == 1 and int(attrs.groups) == 1
     return plain and row and int(attrs.strides[0]) == 1
+
+
+def _filters_frames(call: relax.Call) -> bool:
+    weights, frames = constant_array(call.args[1]), call.args[0].ty
+    if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
+        return False
+    return frames.shape is not None and frames.ndim > 1 and str(frames.dtype) == "float32"
+
+
+_FORMS = {"relax.nn.conv2d": _filters_signals, "relax.matmul": _filters_frames}
+
+
+def _stride(call: relax.Call) -> int:
+    """Samples from one frame to the next; 0 where frames do not overlap."""
+    return int(call.attrs.strides[1]) if call.op.name == "relax.nn.conv2d" else 0
 
 
 @relax.expr_functor.mutator
@@ -129,14 +151,14 @@ class _Splitter(relax.PyExprMutator):
             counts = np.cumsum([run.count for run in pairs.runs])
             cuts = [0, *(int(np.searchsorted(counts, end)) + 1 for end in ends)]
             return [signal.joined(runs[a:b]) for a, b in pairwise(cuts)]
-        if len(filters) > 1 or weights.shape[1] > _MOST_LEFT * taps:
+        if len(filters) > 1 or not _stride(call) or weights.shape[1] > _MOST_LEFT * taps:
             return None
-        return [signal.convolved(weights, first, 1)]
+        return [signal.filtered(weights, first, 1)]
 
 
 @dataclass
 class _Signal:
-    """A signal (n, 1, length, 1) and what a convolution of `taps` taps makes of it."""
+    """A signal (n, 1, length, 1), or frames (..., taps), and what filters of `taps` taps do."""
 
     builder: relax.BlockBuilder
     data: Expr
@@ -147,7 +169,7 @@ class _Signal:
         self, weights: np.ndarray, step: int, starts: frozenset[int] = frozenset()
     ) -> Pairs | None:
         """The pairs among filters of every `step`-th sample, where splitting these pays."""
-        odd_stride = int(self.call.attrs.strides[1]) % (2 * step)
+        odd_stride = _stride(self.call) % (2 * step)
         if odd_stride or weights.size < _LEAST_PART or weights.shape[1] < 2:
             return None
         return find_pairs(weights, starts)
@@ -160,7 +182,7 @@ class _Signal:
         pairs = self.pairs(weights, step)
         if pairs is None:
             more = -len(weights) % _TOGETHER
-            return self.convolved(np.pad(weights, ((0, more), (0, 0))), first, step)
+            return self.filtered(np.pad(weights, ((0, more), (0, 0))), first, step)
         return self.joined(self.runs(pairs, weights, first, step))
 
     def runs(self, pairs: Pairs, weights: np.ndarray, first: int, step: int) -> list[Expr]:
@@ -172,32 +194,37 @@ class _Signal:
 
     def _run(self, even: Expr, odd: Expr, run: Run) -> Expr:
         low, high = sorted((run.first, run.last))
+        channels = even.ty.ndim - 1
         e, o = (
-            self.builder.emit(R.strided_slice(x, [_CHANNELS], [low], [high + 1], [1]))
+            self.builder.emit(R.strided_slice(x, [channels], [low], [high + 1], [1]))
             for x in (even, odd)
         )
         made = R.add(e, o) if run.sign == 0 else R.subtract(*((e, o) if run.sign > 0 else (o, e)))
         made = self.builder.emit(made)
-        return self.builder.emit(R.flip(made, _CHANNELS)) if run.last < run.first else made
+        return self.builder.emit(R.flip(made, channels)) if run.last < run.first else made
 
     def joined(self, parts: list[Expr]) -> Expr:
         """Parts of the channels, one after the other."""
-        return parts[0] if len(parts) == 1 else self.builder.emit(R.concat(parts, _CHANNELS))
+        if len(parts) == 1:
+            return parts[0]
+        return self.builder.emit(R.concat(parts, parts[0].ty.ndim - 1))
 
-    def convolved(self, weights: np.ndarray, first: int, step: int) -> Expr:
-        """The spectrum as one convolution of every `step`-th sample."""
-        count = weights.shape[1]
+    def filtered(self, weights: np.ndarray, first: int, step: int) -> Expr:
+        """The spectrum by filters of every `step`-th sample."""
+        count, stride = weights.shape[1], _stride(self.call)
         unread = self.taps - 1 - (first + step * (count - 1))
-        end = self.data.ty.shape.values[_AXIS] - unread
+        axis = _SAMPLES if stride else self.data.ty.ndim - 1
+        end = self.data.ty.shape.values[axis] - unread
         data = self.builder.emit(
-            R.strided_slice(self.data, [_AXIS], [first], [end], [step], assume_inbound=True)
+            R.strided_slice(self.data, [axis], [first], [end], [step], assume_inbound=True)
         )
-        attrs = self.call.attrs
+        if not stride:
+            return self.builder.emit(R.matmul(data, relax.const(np.ascontiguousarray(weights.T))))
         return self.builder.emit(
             R.nn.conv2d(
                 data,
                 relax.const(np.ascontiguousarray(weights)[:, None, :, None]),
-                strides=[1, int(attrs.strides[1]) // step],
+                strides=[1, stride // step],
                 data_layout="NHWC",
                 kernel_layout="OHWI",
             )
