@@ -7,7 +7,7 @@ import pytest
 import tvm
 from tvm import tirx
 from tvm.tirx import ForKind
-from tvm_ffi import structural_walk
+from tvm_ffi import structural_map, structural_walk
 
 from tvm_sod2.passes.codegen import CompileKernels
 from tvm_sod2.passes.fork import CHUNKS, ForkAboveGrain
@@ -58,6 +58,17 @@ def test_the_tasks_are_written_once_and_the_dims_decide_how_they_are_called() ->
     choice = next(c for c in found(host.body, tirx.IfThenElse) if c.else_case is not None)
     assert (parallel(choice.then_case), parallel(choice.else_case)) == (1, 0)
     assert not any(node.attr_key == FORK for node in found(host.body, tirx.AttrStmt))
+
+
+def test_one_task_is_work_for_one_thread() -> None:
+    host = forked(squares(work_per_task=GRAIN))["squares"]
+    choice = next(c for c in found(host.body, tirx.IfThenElse) if c.else_case is not None)
+
+    def forks(size: int) -> bool:
+        known = [(tirx.Var, lambda _: tirx.IntImm("int64", size))]
+        return bool(tvm.sym.Analyzer().simplify(structural_map(choice.condition, known)))
+
+    assert [forks(0), forks(1), forks(2)] == [False, False, True]
 
 
 @pytest.mark.parametrize(("tasks", "forks"), [(GRAIN // 64 - 1, 0), (GRAIN // 64, 1)])

@@ -4,7 +4,7 @@
     for t in T.parallel(n):                        for t in range(begin, begin + count):
         x[t] = f(t)                                    x[t] = f(t)
 
-                                      ->       if n * 64 >= GRAIN:
+                                      ->       if n * 64 >= GRAIN and n > 1:
                                                    on each thread:
                                                        k_tasks(x, begin, count)  # its part
                                                else:
@@ -89,9 +89,12 @@ class _Outliner:
         alone = structural_map(
             tirx.SeqStmt(call), [(tirx.Var, lambda var: whole.get(var, var))], order="post"
         )
-        if isinstance(node.value, tirx.IntImm):
-            return forked if node.value.value >= GRAIN else alone
-        return tirx.IfThenElse(node.value >= _i64(GRAIN), forked, alone)
+        enough = [] if isinstance(node.value, tirx.IntImm) else [node.value >= _i64(GRAIN)]
+        if not enough and node.value.value < GRAIN:
+            return alone
+        if not isinstance(extent, tirx.IntImm):
+            enough.append(extent > _i64(1))
+        return tirx.IfThenElse(tirx.all(*enough), forked, alone) if enough else forked
 
 
 def _part(loop: tirx.For, begin: tirx.Var, count: tirx.Var) -> Any:

@@ -8,6 +8,8 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from tvm_sod2.schedules.grain import FORK, MOVED
+
 # Capitals are buffers, as in all of TVM's scripts.
 # mypy: ignore-errors
 
@@ -56,40 +58,41 @@ def select_best(dtype: str, largest: bool) -> PrimFunc:
         a, n, kept = T.int64(), T.int64(), T.int64()
         X = T.match_buffer(x, (a, n), dtype)
         P = T.match_buffer(order, (a, kept), "int64")
-        for i in T.parallel(a):
-            at = T.alloc_buffer((4,), "int64")
-            worst = T.alloc_buffer((1,), dtype)
-            any_better = T.alloc_buffer((1,), "int32")
-            for j in T.serial(kept):
-                P[i, j] = T.if_then_else(j < n, j, T.int64(0))
-            for j in T.serial(T.min(kept, n) // 2):
-                at[0] = T.min(kept, n) // 2 - 1 - j
-                at[1] = T.min(kept, n)
-                at[2] = P[i, at[0]]
-                sift(X, P, at, i)
-            for _any in T.serial(T.min(T.min(kept, n), T.int64(1))):
-                worst[0] = X[i, P[i, 0]]
-                for b in T.serial((n - T.min(kept, n) + block - T.int64(1)) // block):
-                    any_better[0] = T.int32(1)
-                    if T.And(b * block >= kept * 8, kept + b * block + block <= n):
-                        any_better[0] = T.int32(0)
-                        for j in T.serial(block):
-                            any_better[0] = any_better[0] | T.cast(
-                                better(X[i, kept + b * block + j], worst[0]), "int32"
-                            )
-                    if any_better[0] != 0:
-                        for j in T.serial(T.min(block, n - kept - b * block)):
-                            if better(X[i, kept + b * block + j], worst[0]):
-                                at[0] = T.int64(0)
-                                at[1] = kept
-                                at[2] = kept + b * block + j
-                                sift(X, P, at, i)
-                                worst[0] = X[i, P[i, 0]]
-                for j in T.serial(T.min(kept, n) - 1):
-                    at[0] = T.int64(0)
-                    at[1] = T.min(kept, n) - 1 - j
-                    at[2] = P[i, at[1]]
-                    P[i, at[1]] = P[i, 0]
+        with T.attr(T.int32(0), FORK, a * (n + kept * 8) * MOVED):
+            for i in T.parallel(a):
+                at = T.alloc_buffer((4,), "int64")
+                worst = T.alloc_buffer((1,), dtype)
+                any_better = T.alloc_buffer((1,), "int32")
+                for j in T.serial(kept):
+                    P[i, j] = T.if_then_else(j < n, j, T.int64(0))
+                for j in T.serial(T.min(kept, n) // 2):
+                    at[0] = T.min(kept, n) // 2 - 1 - j
+                    at[1] = T.min(kept, n)
+                    at[2] = P[i, at[0]]
                     sift(X, P, at, i)
+                for _any in T.serial(T.min(T.min(kept, n), T.int64(1))):
+                    worst[0] = X[i, P[i, 0]]
+                    for b in T.serial((n - T.min(kept, n) + block - T.int64(1)) // block):
+                        any_better[0] = T.int32(1)
+                        if T.And(b * block >= kept * 8, kept + b * block + block <= n):
+                            any_better[0] = T.int32(0)
+                            for j in T.serial(block):
+                                any_better[0] = any_better[0] | T.cast(
+                                    better(X[i, kept + b * block + j], worst[0]), "int32"
+                                )
+                        if any_better[0] != 0:
+                            for j in T.serial(T.min(block, n - kept - b * block)):
+                                if better(X[i, kept + b * block + j], worst[0]):
+                                    at[0] = T.int64(0)
+                                    at[1] = kept
+                                    at[2] = kept + b * block + j
+                                    sift(X, P, at, i)
+                                    worst[0] = X[i, P[i, 0]]
+                    for j in T.serial(T.min(kept, n) - 1):
+                        at[0] = T.int64(0)
+                        at[1] = T.min(kept, n) - 1 - j
+                        at[2] = P[i, at[1]]
+                        P[i, at[1]] = P[i, 0]
+                        sift(X, P, at, i)
 
     return select

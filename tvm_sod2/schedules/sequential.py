@@ -13,6 +13,8 @@ from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from tvm_sod2.schedules.grain import FORK, MOVED
+
 # Capitals are buffers, as in all of TVM's scripts.
 # mypy: ignore-errors
 
@@ -37,12 +39,13 @@ def scan(
         a, n, c = T.int64(), T.int64(), T.int64()
         X = T.match_buffer(x, (a, n, c), dtype)
         Y = T.match_buffer(y, (a, n, c), dtype)
-        for i in T.parallel(a):
-            for j, k in T.grid(n, c):
-                if j == 0:
-                    Y[i, j, k] = first(X[i, j, k])
-                else:
-                    Y[i, j, k] = combine(Y[i, j - 1, k], X[i, j - shift, k])
+        with T.attr(T.int32(0), FORK, a * n * c * MOVED):
+            for i in T.parallel(a):
+                for j, k in T.grid(n, c):
+                    if j == 0:
+                        Y[i, j, k] = first(X[i, j, k])
+                    else:
+                        Y[i, j, k] = combine(Y[i, j - 1, k], X[i, j - shift, k])
 
     @T.prim_func(private=True)
     def scan_rows(x: T.handle, y: T.handle):
@@ -50,14 +53,15 @@ def scan(
         a, n = T.int64(), T.int64()
         X = T.match_buffer(x, (a, n, T.int64(1)), dtype)
         Y = T.match_buffer(y, (a, n, T.int64(1)), dtype)
-        for i in T.parallel(a):
-            so_far = T.alloc_buffer((1,), dtype)
-            for _any in T.serial(T.min(n, T.int64(1))):
-                so_far[0] = first(X[i, 0, 0])
-                Y[i, 0, 0] = so_far[0]
-            for j in T.serial(n - T.min(n, T.int64(1))):
-                so_far[0] = combine(so_far[0], X[i, j + 1 - shift, 0])
-                Y[i, j + 1, 0] = so_far[0]
+        with T.attr(T.int32(0), FORK, a * n * (MOVED * 4)):
+            for i in T.parallel(a):
+                so_far = T.alloc_buffer((1,), dtype)
+                for _any in T.serial(T.min(n, T.int64(1))):
+                    so_far[0] = first(X[i, 0, 0])
+                    Y[i, 0, 0] = so_far[0]
+                for j in T.serial(n - T.min(n, T.int64(1))):
+                    so_far[0] = combine(so_far[0], X[i, j + 1 - shift, 0])
+                    Y[i, j + 1, 0] = so_far[0]
 
     return scan_rows if rows else scan_axis
 
@@ -75,39 +79,40 @@ def argsort(dtype: str, index: str, descending: bool) -> PrimFunc:
         X = T.match_buffer(x, (a, n, c), dtype)
         P = T.match_buffer(order, (a, n, c), index)
         S = T.match_buffer(scratch, (a, n, c), index)
-        for i in T.parallel(a):
-            at = T.alloc_buffer((3,), "int64")
-            for k in T.serial(c):
-                for j in T.serial(n):
-                    P[i, j, k] = T.cast(j, index)
-                at[0] = T.int64(1)
-                while at[0] < n:
-                    for m in T.serial((n + at[0] * 2 - 1) // (at[0] * 2)):
-                        at[1] = m * at[0] * 2
-                        at[2] = m * at[0] * 2 + at[0]
-                        for t in T.serial(T.min(m * at[0] * 2 + at[0] * 2, n) - m * at[0] * 2):
-                            if T.if_then_else(
-                                at[2] >= T.min(m * at[0] * 2 + at[0] * 2, n),
-                                T.bool(True),
-                                T.if_then_else(
-                                    at[1] >= m * at[0] * 2 + at[0],
-                                    T.bool(False),
-                                    tirx.Not(
-                                        before(
-                                            X[i, T.cast(P[i, at[2], k], "int64"), k],
-                                            X[i, T.cast(P[i, at[1], k], "int64"), k],
-                                        )
-                                    ),
-                                ),
-                            ):
-                                S[i, m * at[0] * 2 + t, k] = P[i, at[1], k]
-                                at[1] = at[1] + T.int64(1)
-                            else:
-                                S[i, m * at[0] * 2 + t, k] = P[i, at[2], k]
-                                at[2] = at[2] + T.int64(1)
+        with T.attr(T.int32(0), FORK, a * n * c * (MOVED * 16)):
+            for i in T.parallel(a):
+                at = T.alloc_buffer((3,), "int64")
+                for k in T.serial(c):
                     for j in T.serial(n):
-                        P[i, j, k] = S[i, j, k]
-                    at[0] = at[0] * T.int64(2)
+                        P[i, j, k] = T.cast(j, index)
+                    at[0] = T.int64(1)
+                    while at[0] < n:
+                        for m in T.serial((n + at[0] * 2 - 1) // (at[0] * 2)):
+                            at[1] = m * at[0] * 2
+                            at[2] = m * at[0] * 2 + at[0]
+                            for t in T.serial(T.min(m * at[0] * 2 + at[0] * 2, n) - m * at[0] * 2):
+                                if T.if_then_else(
+                                    at[2] >= T.min(m * at[0] * 2 + at[0] * 2, n),
+                                    T.bool(True),
+                                    T.if_then_else(
+                                        at[1] >= m * at[0] * 2 + at[0],
+                                        T.bool(False),
+                                        tirx.Not(
+                                            before(
+                                                X[i, T.cast(P[i, at[2], k], "int64"), k],
+                                                X[i, T.cast(P[i, at[1], k], "int64"), k],
+                                            )
+                                        ),
+                                    ),
+                                ):
+                                    S[i, m * at[0] * 2 + t, k] = P[i, at[1], k]
+                                    at[1] = at[1] + T.int64(1)
+                                else:
+                                    S[i, m * at[0] * 2 + t, k] = P[i, at[2], k]
+                                    at[2] = at[2] + T.int64(1)
+                        for j in T.serial(n):
+                            P[i, j, k] = S[i, j, k]
+                        at[0] = at[0] * T.int64(2)
 
     return argsort_axis
 
