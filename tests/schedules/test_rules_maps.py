@@ -156,7 +156,7 @@ def test_permute_with_an_epilogue() -> None:
 @pytest.mark.parametrize("dtype", ["int64", "float16", "uint8"])
 def test_permute_of_other_types(dtype: str) -> None:
     kernel = Kernel([tensor(h, w, dtype=dtype)], lambda bb, x: op.permute_dims(x, [1, 0]))
-    for shape in [(3, 5), (8, 9), (33, 17), (0, 4)]:
+    for shape in [(3, 5), (4, 67), (7, 9), (8, 15), (16, 5), (33, 17), (0, 4)]:
         x = (np.arange(np.prod(shape)) % 251).astype(dtype).reshape(shape)
         np.testing.assert_array_equal(kernel(x)[0], x.T)
 

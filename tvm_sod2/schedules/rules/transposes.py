@@ -1,9 +1,9 @@
 """Emits maps that read along another axis than they write: square tiles, transposed in registers.
 
 Before: ``for b, f: y[b*F + f] = x[f*B + b]``, one side of which takes a cache line per element.
-After: tiles of T rows by T columns, T the lanes of a vector: T vector loads along `b`, log2(T)
-rounds of shuffles, T vector stores along `f`, four tiles side by side at a time. The last tile of
-an axis ends at its extent, so some elements are written twice.
+After: tiles of T rows by T columns, T the lanes of a vector, fewer where an axis is short: T vector
+loads along `b`, log2(T) rounds of shuffles, T vector stores along `f`, four tiles side by side at a
+time. The last tile of an axis ends at its extent, so some elements are written twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ __all__ = ["crossed_axis", "emit_transposed"]
 _BLOCK = 4
 """Tiles side by side that a task takes before the next channels: caches fetch lines in pairs."""
 
-_MOST_ROWS = 16  # a tile of bytes would be 64 registers of 64, or 32 of 32
+_SIZES = (4, 8, 16)
+"""Rows of a tile: as many as a vector has lanes, fewer where an axis is short. More than 16 are too
+many registers."""
 
 _TILE_BYTES = 512  # constant buffers of 1024 bytes and more leave the stack
 
@@ -46,7 +48,7 @@ _TILE_BYTES = 512  # constant buffers of 1024 bytes and more leave the stack
 def emit_transposed(memory: Memory, nest: Nest, parallel: bool, plain: Stmt) -> Stmt | None:
     """Tiled loops for a map contiguous in its store along the last axis; None where no load asks.
 
-    `plain` is what to run where an axis is shorter than a tile.
+    `plain` is what to run where an axis is shorter than the smallest tile.
     """
     if nest.in_place or len(nest.axes) < 2:
         return None
@@ -60,24 +62,23 @@ def emit_transposed(memory: Memory, nest: Nest, parallel: bool, plain: Stmt) -> 
         if stride(memory, load.indices[0], across.var) == 1
         and stride(memory, load.indices[0], along.var) not in (0, 1)
     ]
-    size = min(memory.traits.lanes(str(v.ty.dtype)) for v in (nest.value, *crossed))
-    size = min(size, _MOST_ROWS)
-    if size < 4:
-        return None
-    small = [a for a in (along, across) if (s := static(a.extent)) is not None and s < size]
-    tiled: Stmt | None
-    if len(small) == 1:
-        pixels = across if small[0] is along else along
-        tiled = emit_interleaved(memory, nest, small[0], pixels, size, parallel)
-    else:
-        tiled = None if small else _tiles(memory, nest, along, across, crossed, size, parallel)
-    if tiled is None:
-        return None
-    conditions = [a.extent >= i64(size) for a in (along, across) if static(a.extent) is None]
-    if not conditions:
-        return tiled
-    condition = conditions[0] if len(conditions) == 1 else tirx.And(*conditions)
-    return tirx.IfThenElse(condition, tiled, plain)
+    lanes = min(memory.traits.lanes(str(v.ty.dtype)) for v in (nest.value, *crossed))
+    sizes = [size for size in _SIZES if size <= lanes]
+    result: Stmt | None = None
+    for size in sizes:
+        small = [a for a in (along, across) if (s := static(a.extent)) is not None and s < size]
+        tiled: Stmt | None = None
+        if not small:
+            tiled = _tiles(memory, nest, along, across, crossed, size, parallel)
+        elif len(small) == 1 and size == sizes[-1]:
+            pixels = across if small[0] is along else along
+            tiled = emit_interleaved(memory, nest, small[0], pixels, size, parallel)
+        if tiled is None:
+            continue
+        known = [a.extent >= i64(size) for a in (along, across) if static(a.extent) is None]
+        shorter = plain if result is None else result
+        result = tirx.IfThenElse(tirx.all(*known), tiled, shorter) if known else tiled
+    return result
 
 
 def crossed_axis(memory: Memory, nest: Nest) -> Axis | None:
