@@ -145,11 +145,13 @@ def test_few_columns(run: Compiled, k: int, n: int) -> None:
         close(run("batches", x, y), x.astype(float) @ y)
 
 
-@pytest.mark.parametrize("n", [127, 128, 129, 250, 1023, 1024, 1025, 1300])
+@pytest.mark.parametrize("n", [127, 128, 129, 1023, 1024, 1025, 1300, 4300])
 def test_one_row(run: Compiled, n: int) -> None:
-    for k in (0, 1, 17):
+    for k in (0, 1, 17, 255, 256, 263):
         x, y = random(1, k), random(k, n)
         close(run("plain", x, y), gelu(x.astype(float) @ y))
+        x, y = random(2, 3, 1, k), random(3, k, n)
+        close(run("batches", x, y), x.astype(float) @ y)
 
 
 def test_what_is_not_finite_stays_in_its_sum(run: Compiled) -> None:

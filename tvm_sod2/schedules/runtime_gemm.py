@@ -8,11 +8,10 @@ which the dims choose one at run time:
   twice are computed twice to the same value. The width is the largest of a few that N reaches.
   Tiles are up to six rows high: with a run-time K, more row pointers would not fit the scalar
   registers. Where registers allow, four rows of four vectors: a short K is bound by the stores,
-  which want long rows.
-  One row alone reads more of each row of B at once.
+  which want long rows. One row alone times much of B is in row_stream.py.
 - Where many rows share a panel, or B lies transposed, panels are packed, see packed_product.py.
-- Where there is little to share, rows of A times columns of B, both along K, are dot products, see
-  dot_tiles.py.
+- Where there are few columns, a row of the result is a short vector, see narrow_product.py, or, if
+  K is long, rows of A times columns of B are dot products along K, see dot_tiles.py.
 - The transpose of a product is a product, too: `B^T A^T` has vectors along the rows of a transposed
   A, and dot products with the rows of a transposed B.
 """
@@ -45,6 +44,7 @@ from tvm_sod2.schedules.operands import Product
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.packed_product import MANY, ROWS, PackedProduct, steps
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, product
+from tvm_sod2.schedules.row_stream import RowStream
 from tvm_sod2.schedules.rules import SCRATCH
 from tvm_sod2.schedules.traits import Traits
 
@@ -56,6 +56,10 @@ STEPS = 20
 
 To add up the lanes of a tile of 4x4 takes 100 cycles; to transpose, 5 for each vector and step.
 """
+
+
+LONG = 256, 1024
+"""Rows and columns of a matrix from which on a single row times it is bound by memory."""
 
 
 def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
@@ -127,9 +131,10 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
             yield dots(tirx.And(m < i64(lanes), enough), other)
         yield n >= i64(lanes), packed.write, packed.name, packed.scratch
     else:
-        # Long rows of B are read a KiB at a time: there is less of them in the caches.
-        for shape, least in ((Shape(1, 16, lanes), 64 * lanes), (row, row.columns)):
-            yield tiles(tirx.And(m.equal(i64(1)), n >= i64(least)), factors, shape)
+        made = RowStream(code, factors, traits)
+        reached = tirx.And(m.equal(i64(1)), tirx.And(n >= i64(LONG[1]), k >= i64(LONG[0])))
+        yield reached, made.write, "row", made.scratch
+        yield tiles(tirx.And(m.equal(i64(1)), n >= i64(row.columns)), factors, row)
         # Short sums are bound by the stores, which want whole rows.
         enough = tirx.And(tirx.And(m >= i64(MANY), n >= i64(2 * lanes)), long)
         yield enough, packed.write, packed.name, packed.scratch
