@@ -40,7 +40,11 @@ def is_prologue(members: Sequence[relax.Binding], anchor: relax.VarBinding) -> b
 
 
 def _is_elementwise(member: relax.Binding) -> bool:
-    return isinstance(member.value, relax.Call) and is_elementwise(member.value.op.name)
+    value = member.value
+    if not isinstance(value, relax.Call) or not is_elementwise(value.op.name):
+        return False
+    # TVM legalises bfloat16 everywhere but in the values of lets, as mathematics has them.
+    return all(str(getattr(argument.ty, "dtype", "")) != "bfloat16" for argument in value.args)
 
 
 def _known_size(anchor: relax.VarBinding) -> int:
