@@ -49,6 +49,7 @@ from tvm_sod2.passes.sequential import lower_sequential
 from tvm_sod2.passes.shape_values import lower_shape_values
 from tvm_sod2.passes.simplify import simplify
 from tvm_sod2.passes.sink_merges import sink_merges
+from tvm_sod2.passes.size_checks import check_sizes
 from tvm_sod2.passes.split_spectra import split_spectra
 from tvm_sod2.passes.to_dataflow import to_dataflow
 from tvm_sod2.passes.whole_offsets import whole_offsets
@@ -99,6 +100,7 @@ def phases(target: Target) -> list[Phase]:
                 fold_stretches,
                 decide_broadcasts,
                 check_reshapes,
+                check_sizes,
                 einsum_products,
                 quantised_products,
                 fold_constants,

@@ -124,6 +124,12 @@ def test_other_domain_is_named() -> None:
         (helper.make_node("Relu", ["z"], ["y"]), "its input 'z' is not produced"),
         (helper.make_node("Transpose", ["x"], ["y"], perm=[0, 0]), "perm"),
         (helper.make_node("Swish", ["x"], ["y"]), "operator set 17 has no such operator"),
+        (helper.make_node("Add", ["x", ""], ["y"]), "its input 'B' is missing, which is required"),
+        (helper.make_node("Relu", ["x"], ["x"]), "its output 'x' is the name of another value"),
+        (helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[0]), "'kernel_shape' is 0, where"),
+        (helper.make_node("Pad", ["x", "x"], ["y"], mode="far"), "'mode' is 'far', where one of c"),
+        (helper.make_node("Einsum", ["x"], ["y"], equation="ijk->i"), "does not fit inputs of sh"),
+        (helper.make_node("Einsum", ["x"], ["y"], equation="ij->z"), "label that no input has"),
     ],
 )
 def test_malformed_nodes(node: onnx.NodeProto, words: str) -> None:
@@ -142,6 +148,55 @@ def test_relax_refusals_come_without_a_backtrace() -> None:
     with pytest.raises(ImportModelError, match=r"node stem \(Conv\)") as caught:
         from_onnx(_one_node(node, {"x": ["n", 4, 8, 8], "w": [8, 3, 3, 3]}))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "(float[n] x, int64[n] k) => (float[n] y) { y = Add (x, k) }",
+            r"y \(Add\): its input 'k' is int64, where float32 is expected as of 'x'",
+        ),
+        (
+            "(float[n] x, float[n] x) => (float[n] y) { y = Neg (x) }",
+            "two graph inputs have the same name: x",
+        ),
+        (
+            "(float[4611686018427387904,4] x) => (float[n,4] y) { y = Neg (x) }",
+            "input 'x' has dims .* more entries than can be counted",
+        ),
+        (
+            """(float[n] x, bool b) => (float[n] y, float[n] z) {
+                y, z = If (b) <
+                    then_branch = t () => (float[n] p) { p = Neg (x) },
+                    else_branch = e () => (float[n] q) { q = Abs (x) }
+                >
+            }""",
+            r"y \(If\): an arm has 1 results, where 2 are expected",
+        ),
+    ],
+)
+def test_models_that_contradict_themselves(text: str, words: str) -> None:
+    with pytest.raises(ImportModelError, match=words):
+        from_onnx(_model(text))
+
+
+def test_weights_of_negative_dims() -> None:
+    model = _model("(float[n] x) => (float[n] y) <float[4] w = {1, 2, 3, 4}> { y = Add (x, w) }")
+    model.graph.initializer[0].dims[0] = -4
+    with pytest.raises(ImportModelError, match=r"initialiser 'w' is damaged: its dims are \[-4\]"):
+        from_onnx(model)
+
+
+def test_functions_that_call_themselves() -> None:
+    model = _model("(float[n] x) => (float[n] y) { y = Neg (x) }")
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[0].op_type, model.graph.node[0].domain = "Twice", "own"
+    again = helper.make_node("Twice", ["a"], ["b"], domain="own")
+    body = helper.make_function("own", "Twice", ["a"], ["b"], [again], model.opset_import)
+    model.functions.append(body)
+    with pytest.raises(ModelFileError, match=r"its functions cannot be inlined: .*recursive"):
+        from_onnx(model)
 
 
 def test_unknown_rank() -> None:

@@ -141,6 +141,8 @@ def plain(message: str) -> str:
         found, expected, name, axis = dim.groups()
         return f"input {name!r}: dim {axis} is {found}, expected {expected}"
     text = re.sub(r"^Check failed: .*? is false: ", "", text)
+    if text == "std::bad_alloc":
+        return "out of memory: a tensor of these dims cannot be had"
     # TVM prints an assert's text as a literal when there are quotes in it.
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 

@@ -107,6 +107,11 @@ def _check_node(node: NodeProto, opset: int) -> None:
             raise ImportModelError(
                 f"node {node_label(node)}: has {count} {what}, where {wanted} are expected"
             )
+    for name, formal in zip(node.input, schema.inputs, strict=False):
+        if not name and formal.option == defs.OpSchema.FormalParameterOption.Single:
+            raise ImportModelError(
+                f"node {node_label(node)}: its input {formal.name!r} is missing, which is required"
+            )
     given = {attr.name: attr for attr in node.attribute}
     for name, attr in given.items():
         known = schema.attributes.get(name)
@@ -123,6 +128,13 @@ def _check_node(node: NodeProto, opset: int) -> None:
                 f"{AttributeProto.AttributeType.Name(attr.type)}, where {known.type.name} is "
                 "expected"
             )
+        _check_value(node, attr)
+    for arm in subgraphs(node):
+        if node.op_type == "If" and len(arm.output) != len(node.output):
+            raise ImportModelError(
+                f"node {node_label(node)}: an arm has {len(arm.output)} results, where "
+                f"{len(node.output)} are expected"
+            )
     for name, known in schema.attributes.items():
         if known.required and name not in given:
             raise ImportModelError(
@@ -130,10 +142,58 @@ def _check_node(node: NodeProto, opset: int) -> None:
             )
 
 
+_POSITIVE = {"blocksize", "dilations", "group", "hidden_size", "kernel_shape", "strides"}
+_WORDS = {
+    ("Pad", "mode"): ("constant", "reflect", "edge", "wrap"),
+    ("Resize", "mode"): ("nearest", "linear", "cubic"),
+    ("Upsample", "mode"): ("nearest", "linear", "bilinear"),
+}
+_AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def _check_value(node: NodeProto, attr: AttributeProto) -> None:
+    """Attributes of sizes and of words, whose values no type tells."""
+    where = f"node {node_label(node)}: attribute {attr.name!r} is"
+    numbers = [attr.i] if attr.type == AttributeProto.INT else list(attr.ints)
+    if attr.name in _POSITIVE and any(number < 1 for number in numbers):
+        found = ", ".join(map(str, numbers))
+        raise ImportModelError(f"{where} {found}, where numbers above 0 are expected")
+    words = _AUTO_PAD if attr.name == "auto_pad" else _WORDS.get((node.op_type, attr.name))
+    word = attr.s.decode("utf-8", "replace")
+    if words and word not in words:
+        raise ImportModelError(f"{where} {word!r}, where one of {', '.join(words)} is expected")
+
+
+def check_types(node: NodeProto, opset: int, dtypes: list[str | None]) -> None:
+    """Refuse inputs of two types where the operator takes one; dtypes: None for what is no tensor.
+
+    Only of ONNX's own operators, which say what they take.
+    """
+    if node.domain not in DEFAULT_DOMAINS or not defs.has(node.op_type, opset, ""):
+        return
+    schema = defs.get_schema(node.op_type, opset, "")
+    found: dict[str, tuple[str, str]] = {}
+    for place, (name, dtype) in enumerate(zip(node.input, dtypes, strict=True)):
+        formal = schema.inputs[min(place, len(schema.inputs) - 1)]
+        if dtype is None or "(" in formal.type_str or not formal.is_homogeneous:
+            continue
+        other, expected = found.setdefault(formal.type_str, (name, dtype))
+        if dtype != expected:
+            raise ImportModelError(
+                f"node {node_label(node)}: its input {name!r} is {dtype}, where {expected} is "
+                f"expected as of {other!r}"
+            )
+
+
 def _check_defined(graph: GraphProto, outer: set[str]) -> None:
-    known = outer | {value.name for value in graph.input}
-    known |= {tensor.name for tensor in graph.initializer}
-    known |= {tensor.values.name for tensor in graph.sparse_initializer}
+    inputs = [value.name for value in graph.input]
+    here = set(inputs)
+    if len(here) < len(inputs):
+        twice = sorted({name for name in inputs if inputs.count(name) > 1})
+        raise ImportModelError(f"two graph inputs have the same name: {', '.join(twice)}")
+    here |= {tensor.name for tensor in graph.initializer}
+    here |= {tensor.values.name for tensor in graph.sparse_initializer}
+    known = outer | here
     for node in graph.node:
         for name in node.input:
             if name and name not in known:
@@ -143,7 +203,13 @@ def _check_defined(graph: GraphProto, outer: set[str]) -> None:
                 )
         for subgraph in subgraphs(node):
             _check_defined(subgraph, known)
-        known |= set(node.output)
+        for name in filter(None, node.output):
+            if name in here:
+                raise ImportModelError(
+                    f"node {node_label(node)}: its output {name!r} is the name of another value"
+                )
+            here.add(name)
+        known |= here
     for value in graph.output:
         if value.name not in known:
             raise ImportModelError(f"the graph output {value.name!r} is not produced by any node")

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence as Several
 from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import onnx
 import tvm
-from onnx import numpy_helper
 from tvm import relax
 from tvm.relax import Expr
 
 from tvm_sod2 import signature
 from tvm_sod2.errors import ImportModelError, Sod2Error
 from tvm_sod2.frontend.blocks import ends_blocks
-from tvm_sod2.frontend.check import check_model, operator_key, opset_version, subgraphs, walk
+from tvm_sod2.frontend.check import (
+    check_model,
+    check_types,
+    operator_key,
+    opset_version,
+    subgraphs,
+    walk,
+)
 from tvm_sod2.frontend.constants import const
-from tvm_sod2.frontend.context import Context, Module, node_label
+from tvm_sod2.frontend.context import Context, Module
 from tvm_sod2.frontend.converters import CONVERTERS
 from tvm_sod2.frontend.converters.control import RankDependsError
-from tvm_sod2.frontend.dtypes import relax_dtype
 from tvm_sod2.frontend.fold import fold
 from tvm_sod2.frontend.functions import expand_functions
 from tvm_sod2.frontend.names import identifier, with_names
 from tvm_sod2.frontend.onnx_file import load_model
+from tvm_sod2.frontend.protos import attribute, dtype_of, initializers
 from tvm_sod2.frontend.ranks import known_ranks
 from tvm_sod2.frontend.sequence_lists import bound, copied, whole
 from tvm_sod2.frontend.sequences import Optional, Sequence, Value, declared, described
@@ -35,6 +41,9 @@ from tvm_sod2.passes.mutate import map_functions
 from tvm_sod2.signature import OBJECTS_ATTR, Signature
 
 Values = dict[str, Value]
+
+_MOST_ENTRIES = 1 << 56
+"""Of a tensor: its bytes are still a number of 64 bits."""
 
 
 def from_onnx(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tvm.IRModule:
@@ -123,7 +132,12 @@ class _Importer:
                 "dynamic axes)"
             )
         dims = [self._input_dim(value.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim)]
-        dtype = _dtype(tensor.elem_type, f"input {value.name!r}")
+        known = [dim for dim in dims if isinstance(dim, int)]
+        if math.prod(known) > _MOST_ENTRIES:
+            raise ImportModelError(
+                f"input {value.name!r} has dims {known}, more entries than can be counted"
+            )
+        dtype = dtype_of(tensor.elem_type, f"input {value.name!r}")
         return relax.Var(name, relax.TensorType(dims, dtype))
 
     def _given(self, value: onnx.ValueInfoProto, param: Value) -> Value:
@@ -176,7 +190,8 @@ class _Importer:
 
     def _node(self, node: onnx.NodeProto, values: Values) -> None:
         inputs = [values[name] if name else None for name in node.input]
-        attrs = {attr.name: _attribute(attr, node) for attr in node.attribute}
+        attrs = {attr.name: attribute(attr, node) for attr in node.attribute}
+        check_types(node, self.module.opset, list(map(_tensor_dtype, inputs)))
         constants = fold(node, inputs, attrs, self.module.opset)
         if constants is not None:
             self._bind(dict(zip(node.output, map(const, constants), strict=True)), values)
@@ -212,7 +227,8 @@ class _Importer:
 
     def _initializers(self, graph: onnx.GraphProto) -> Values:
         values: Values = {}
-        self._bind(_initializers(graph), values)
+        weights = {name: const(array) for name, array in initializers(graph).items()}
+        self._bind(weights, values)
         return values
 
     def _bind(self, named: Values, values: Values) -> None:
@@ -253,43 +269,6 @@ def _objects(infos: Several[onnx.ValueInfoProto], values: Values) -> tuple[signa
     return tuple(described(n, v) for n, v in found if isinstance(v, Sequence | Optional))
 
 
-def _initializers(graph: onnx.GraphProto) -> Values:
-    if graph.sparse_initializer:
-        names = ", ".join(tensor.values.name for tensor in graph.sparse_initializer)
-        raise ImportModelError(f"sparse initialisers cannot be imported; make them dense: {names}")
-    return {
-        tensor.name: const(_array(tensor, f"initialiser {tensor.name!r}"))
-        for tensor in graph.initializer
-    }
-
-
-def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
-    _dtype(tensor.data_type, where)
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise ImportModelError(
-            f"{where} lies in another file; give the path of the model, beside which that file is"
-        )
-    try:
-        return numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
-        raise ImportModelError(f"{where} is damaged: {error}") from None
-
-
-def _dtype(elem_type: int, where: str) -> str:
-    """Return the Relax dtype of an ONNX element type."""
-    try:
-        return relax_dtype(elem_type)
-    except ValueError as error:
-        raise ImportModelError(f"{where} is a tensor of {error}") from None
-
-
-def _attribute(attr: onnx.AttributeProto, node: onnx.NodeProto) -> Any:
-    """Return an attribute as Python values: str, int, float, lists, arrays or a GraphProto."""
-    value = onnx.helper.get_attribute_value(attr)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, onnx.TensorProto):
-        return _array(value, f"node {node_label(node)}: attribute {attr.name!r}")
-    if isinstance(value, Several) and value and isinstance(value[0], bytes):
-        return [item.decode("utf-8", "replace") for item in value]
-    return list(value) if isinstance(value, Several) and not isinstance(value, str) else value
+def _tensor_dtype(value: Value | None) -> str | None:
+    ty = value.ty if isinstance(value, Expr) else None
+    return str(ty.dtype) if isinstance(ty, relax.TensorType) else None

@@ -40,7 +40,11 @@ def load_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.
     if not proto.opset_import:
         raise ModelFileError(f"{where}: the model declares no operator set (opset_import is empty)")
     if proto.functions:
-        proto = inline_local_functions(proto)
+        try:
+            proto = inline_local_functions(proto)
+        except (RuntimeError, onnx.checker.ValidationError) as error:
+            reason = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
+            raise ModelFileError(f"{where}: its functions cannot be inlined: {reason}") from None
     return proto
 
 

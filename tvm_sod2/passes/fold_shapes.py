@@ -26,7 +26,7 @@ from tvm_sod2.passes.entry import EntryMutator
 from tvm_sod2.passes.facts import FunctionFacts, substitute
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.interprocedural import propagate_equal, propagate_module
-from tvm_sod2.passes.requirements import require
+from tvm_sod2.passes.requirements import is_requirement, require
 from tvm_sod2.passes.versions import in_two_versions
 
 CONSTRAINTS = "sod2.constraints"
@@ -219,6 +219,8 @@ class _Folder(EntryMutator):
     def _settled(self, binding: relax.MatchCast, found: tvm.ir.Type, wanted: tvm.ir.Type) -> bool:
         """Whether a cast of a shape leaves nothing to the run: it gives no symbol its value, and
         what it states is so or has been checked at entry."""
+        if is_requirement(self.lookup_binding(self.visit_expr(binding.value))):
+            return False
         symbols = relax.analysis.definable_tir_vars_in_type(binding.ty)
         if any(symbol in self.found.origins for symbol in symbols):
             return False

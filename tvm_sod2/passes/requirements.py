@@ -28,6 +28,16 @@ def require(builder: relax.BlockBuilder, zero: tvm.ir.Expr, message: str) -> Non
     builder.match_cast(builder.emit(shape), relax.ShapeType([_ZERO]))
 
 
+def is_requirement(call: tvm.ir.Expr | None) -> bool:
+    """Whether a call is one of `require`'s and holds for some dims only."""
+    if not isinstance(call, relax.Call) or len(call.args) < 3:
+        return False
+    function, zero = call.args[:2]
+    if not isinstance(function, relax.ExternFunc) or str(function.global_symbol) != PROMISE:
+        return False
+    return not (isinstance(zero, relax.ShapeExpr) and isinstance(zero.values[0], tirx.IntImm))
+
+
 @tvm.transform.module_pass(opt_level=0, name="CheckRequirements")
 class CheckRequirements:
     """Compile every requirement; one that does not hold raises ValueError with its message."""

@@ -118,7 +118,13 @@ def _einsum(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
         letters = equation.replace(",", "")
         result = "".join(sorted(x for x in set(letters) if letters.count(x) == 1))
         equation = f"{equation}->{result}"
-    terms = equation.partition("->")[0].split(",")
+    given, _, result = equation.partition("->")
+    terms = given.split(",")
+    if [len(term) for term in terms] != [c.rank(x) for x in inputs]:
+        shapes = [c.dims(x) for x in inputs]
+        raise c.error(f"equation {equation!r} does not fit inputs of shapes {shapes}")
+    if set(result) - set(given):
+        raise c.error(f"equation {equation!r}: its result has a label that no input has")
     return R.einsum(tuple(_of_common_dims(c, inputs, terms)), equation)
 
 

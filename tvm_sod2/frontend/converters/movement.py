@@ -69,6 +69,7 @@ def _depth_to_space(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     x, block = inputs[0], attrs["blocksize"]
     n, channels, height, width = c.dims(x)
     inner = floordiv(channels, block * block)
+    x = c.equate(x, [n, inner * block * block, height, width])
     if attrs.get("mode", "DCR") == "DCR":
         apart, perm = [n, block, block, inner, height, width], [0, 3, 4, 1, 5, 2]
     else:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, tirx
 from tvm.relax import Expr, TensorType
 from tvm.relax import op as R
 
 from tvm_sod2.frontend.constants import const
-from tvm_sod2.frontend.context import Context, Converter
+from tvm_sod2.frontend.context import Context, Converter, Dim
 from tvm_sod2.frontend.converters.kernels import emit_kernel
-from tvm_sod2.frontend.dims import product
+from tvm_sod2.frontend.dims import expr, product
+from tvm_sod2.memory.text import to_python
+from tvm_sod2.passes.requirements import require
 from tvm_sod2.schedules.selection import select_best
 from tvm_sod2.schedules.sequential import determinant
 from tvm_sod2.schedules.suppression import suppress
@@ -61,6 +63,18 @@ def _unique(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     return [results[0], *(next(found) if a else results[0] for a in asked)]
 
 
+def _at_most(c: Context, k: Dim, size: Dim) -> None:
+    """Check, at import or else at run time, that no more are asked for than there are."""
+    message = "k is {}, expected at most {}"
+    if isinstance(k, int) and isinstance(size, int):
+        if k > size:
+            raise c.error(message.format(k, size))
+        return
+    above = tirx.Max(expr(k) - expr(size), tirx.const(0, "int64"))
+    text = message.format(to_python(expr(k)), to_python(expr(size)))
+    require(c.bb, above, f"{c.label}: {text}")
+
+
 def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     x = inputs[0]
     axis = c.axis(attrs.get("axis", -1), c.rank(x))
@@ -69,8 +83,7 @@ def _top_k(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     else:
         k = attrs["k"]
     dims = c.dims(x)
-    if isinstance(k, int) and isinstance(dims[axis], int) and k > dims[axis]:
-        raise c.error(f"k = {k} of {dims[axis]} elements")
+    _at_most(c, k, dims[axis])
     # What is compared lies side by side: (outer, inner, axis).
     outer, inner = product(dims[:axis]), product(dims[axis + 1 :])
     rows, last = product([outer, inner]), axis == c.rank(x) - 1

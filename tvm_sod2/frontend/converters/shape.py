@@ -263,11 +263,16 @@ def _range(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     span = c.broadcast(R.subtract, limit, start)
     if c.is_float(start):
         steps = c.emit(R.ceil(c.broadcast(R.divide, span, delta)))
+        ends = c.emit(R.isfinite(steps))
     else:
+        ends = c.emit(R.not_equal(delta, c.scalar(0, delta)))
+        divisor = c.broadcast(R.where, ends, delta, c.scalar(1, delta))
         # ceil(span / delta) = -floor(-span / delta), for either sign of delta.
-        back = c.emit(R.floor_divide(c.emit(R.negative(span)), delta))
+        back = c.emit(R.floor_divide(c.emit(R.negative(span)), divisor))
         steps = c.emit(R.negative(back))
     count = c.emit(R.maximum(c.astype(steps, "int64"), c.ints([0])))
+    # A length of -1 is refused where it becomes a dim.
+    count = c.broadcast(R.where, ends, count, c.ints([-1]))
     length = c.symbols_of(count, 1)[0]
     offsets = c.emit(R.multiply(c.iota(length, dtype), delta))
     return R.add(offsets, start)

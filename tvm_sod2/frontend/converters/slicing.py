@@ -142,8 +142,12 @@ def _by_taking(
     end = c.emit(R.where(hit, clamped(ends, [-1] * rank), sizes))
     # ceil((end - begin) / step) for either sign of the step.
     span = c.emit(R.subtract(begin, end))
-    count = c.emit(R.negative(c.emit(R.floor_divide(span, step))))
+    stays = c.emit(R.equal(step, c.ints(0)))
+    divisor = c.emit(R.where(stays, c.ints([1] * rank), step))
+    count = c.emit(R.negative(c.emit(R.floor_divide(span, divisor))))
     count = c.emit(R.maximum(count, c.ints(0)))
+    # A length of -1 is refused where it becomes a dim.
+    count = c.emit(R.where(stays, c.ints([-1] * rank), count))
     lengths = c.symbols_of(count, rank, f"{c.hint}_lengths")
     for axis, length in enumerate(lengths):
         first, stride = (c.take(value, c.ints([axis])) for value in (begin, step))
@@ -205,13 +209,15 @@ def _split(c: Context, inputs: Inputs, attrs: Attrs) -> list[Expr]:
     if len(parts) != count:
         raise c.error(f"{len(parts)} parts for {count} outputs")
     known = all(isinstance(part, int) for part in [*parts, size])
-    if known and given is not None and sum(parts) != size:
+    if known and (given is not None or "split" in attrs) and sum(parts) != size:
         raise c.error(f"parts {list(parts)} do not add up to the size {size} of axis {axis}")
     edges: list[Dim] = [0]
     for part in parts:
         edges.append(simplify(edges[-1] + part))
     if given is None and "split" not in attrs:
         edges = [minimum(edge, size) for edge in edges]
+    else:
+        x = c.equate(x, [*c.dims(x)[:axis], edges[-1], *c.dims(x)[axis + 1 :]])
     if known and count > 1 and all(low < high for low, high in pairwise(edges)):
         pieces = c.emit(R.split(x, edges[1:-1], axis))
         return [relax.TupleGetItem(pieces, i) for i in range(count)]
