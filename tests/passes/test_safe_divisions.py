@@ -13,14 +13,19 @@ import tvm_sod2
 from tvm_sod2.passes.safe_divisions import safe_divisions
 
 
-def test_host_functions_alone_are_guarded() -> None:
+def test_dims_in_host_functions_and_data_in_kernels_are_guarded() -> None:
     heap = tirx.decl_buffer((2,), "int64", "heap")
     one = tirx.const(1, "int64")
     value = tirx.FloorDiv(heap[0], heap[1]) + tirx.FloorDiv(heap[0], tirx.const(2, "int64"))
     func = tirx.PrimFunc([heap], tirx.BufferStore(heap, value, [one]))
     host = func.with_attr({"tirx.is_host_func": True})
     after = safe_divisions(tvm.IRModule({"kernel": func, "host": host}))
-    assert after["kernel"].same_as(func)
+    kernel = after["kernel"].body.value
+    safe = tirx.Select(tirx.Or(heap[1] == 0, heap[1] == tirx.const(-1, "int64")), one, heap[1])
+    turned = tirx.const(0, "int64") - heap[0]
+    quotient = tirx.Select(heap[1] == tirx.const(-1, "int64"), turned, tirx.FloorDiv(heap[0], safe))
+    tvm.ir.assert_structural_equal(kernel.a, quotient)
+    assert kernel.b.same_as(value.b)
     (division,) = _divisors(after["host"])
     assert isinstance(division, tirx.Max)
 
