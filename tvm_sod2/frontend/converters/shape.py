@@ -263,7 +263,7 @@ def _range(c: Context, inputs: Inputs, attrs: Attrs) -> Expr:
     span = c.broadcast(R.subtract, limit, start)
     if c.is_float(start):
         steps = c.emit(R.ceil(c.broadcast(R.divide, span, delta)))
-        ends = c.emit(R.isfinite(steps))
+        ends = c.emit(R.isfinite(c.astype(steps, "float32")))
     else:
         ends = c.emit(R.not_equal(delta, c.scalar(0, delta)))
         divisor = c.broadcast(R.where, ends, delta, c.scalar(1, delta))
