@@ -68,7 +68,11 @@ CONVS = {
     "grouped": Conv((8, 3, 3, 2), padding=(1, 1, 1, 1), groups=4),
     "grouped_wide": Conv((120, 3, 2, 5), strides=(2, 1), padding=(1, 0, 1, 1), groups=3),
     "grouped_1x1": Conv((6, 1, 1, 4), groups=2),
-    "three_filters_each": Conv((15, 3, 3, 1), padding=(1, 1, 1, 1), groups=5),
+    "five_filters_each": Conv((40, 1, 3, 1), padding=(0, 1, 0, 1), groups=8),
+    "depthwise_three_each": Conv((15, 3, 3, 1), padding=(1, 1, 1, 1), groups=5),
+    "depthwise_three_wide": Conv((111, 3, 2, 1), strides=(2, 1), padding=(1, 0, 0, 1), groups=37),
+    "depthwise_six_each": Conv((78, 1, 3, 1), padding=(0, 1, 0, 1), groups=13),
+    "depthwise_eight_each": Conv((40, 2, 3, 1), padding=(1, 1, 0, 1), groups=5),
     "depthwise_two_each": Conv((10, 3, 3, 1), padding=(1, 1, 1, 1), groups=5),
     "depthwise_two_wide": Conv((86, 3, 3, 1), strides=(2, 2), padding=(1, 0, 0, 1), groups=43),
     "depthwise_four_each": Conv((60, 1, 5, 1), padding=(0, 4, 0, 1), dilation=(1, 2), groups=15),
@@ -167,6 +171,17 @@ def test_depthwise_bands_of_rows(run: Compiled, name: str) -> None:
     for image in ((1, 15, 6), (1, 16, 7), (2, 17, 5), (1, 33, 8), (1, 67, 40)):
         x = random(*image, conv.kernel[3] * conv.groups)
         close(run(name, x), relu(conv.expected(x, kernel) + bias))
+
+
+def test_filters_of_a_channel_in_short_vectors() -> None:
+    names = [f"depthwise_{name}" for name in ("three_wide", "four_each", "six_each", "eight_each")]
+    cases = {name: case for name, case in _cases().items() if name in names}
+    run = Compiled(cases, Traits(16, 16, False, 32 * 1024, 256 * 1024, 2))
+    for name in names:
+        assert run.choices[f"{name}_group"].startswith("depthwise")
+        kernel, bias = random(*CONVS[name].kernel), random(CONVS[name].kernel[0])
+        x = random(2, 7, 13, CONVS[name].groups)
+        close(run(name, x), relu(CONVS[name].expected(x, kernel) + bias))
 
 
 @pytest.mark.parametrize("name", UPRIGHT)

@@ -4,12 +4,13 @@ Lanes run over channels. One task is a band of output rows of one chunk of chann
 wide: the input rows that a kernel reuses stay in the first-level cache, and a thread has all
 channels of its rows, as it has in other kernels. Interior pixels go in small blocks with the taps
 of a kernel row unrolled, border pixels one by one over the taps that lie inside the image, or in
-such blocks where there are many of them.
+such blocks where there are many of them. Chunks are three vectors wide where filters of a channel
+end with those and not with two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,8 +35,8 @@ _PIXELS, _BAND = 4, 8
 # Columns of a filter from which pixels at the border are better computed side by side than alone.
 _WIDE = 7
 
-# Of a channel: powers of two, so that no vector begins among the filters of one.
-_FILTERS = (1, 2, 4)
+# The most filters of a channel whose products fill vectors better than as a group of their own.
+_FILTERS = 8
 
 # A tile's registers over so many taps of a kernel row from a first one on.
 Begin = Callable[[Strip, Any, int, Widths, Any, Any], R]
@@ -50,19 +51,31 @@ Edge = Callable[[R, Strip, Any, Any, Any, Callable[[int], Any]], None]
 Row = Callable[[R, Strip, Any, Any], None]
 
 
-def read_depthwise(group: Group, filters: Sequence[int] = (1,)) -> Convolution | Refusal:
-    """A convolution with one filter for each channel, or another number of `filters`."""
+def read_depthwise(group: Group, filters: int = 1) -> Convolution | Refusal:
+    """A convolution with one filter for each channel, or up to so many."""
     conv = read_convolution(group)
     if isinstance(conv, Refusal):
         return conv
-    if conv.sizes["I"] != 1 or conv.empty or conv.sizes["O"] // conv.groups not in filters:
-        return Refusal(f"not {' or '.join(map(str, filters))} filters for each channel")
+    if conv.sizes["I"] != 1 or conv.empty or conv.sizes["O"] // conv.groups > filters:
+        return Refusal(f"not up to {filters} filters for each channel")
     return conv
 
 
 def chunks_of(channels: int, lanes: int) -> Panels:
     """The channels cut into chunks of up to two vectors."""
     return Panels(channels, Shape(_PIXELS, 2 if channels > lanes else 1, lanes))
+
+
+def _chunks_of_filters(channels: int, each: int, traits: Traits) -> Panels | None:
+    """Chunks that begin with the first of `each` filters; None where there are no such ones."""
+    lanes = traits.lanes("float32")
+    chunks = chunks_of(channels, lanes)
+    if chunks.count == 1 or chunks.shape.columns % each == 0:
+        return chunks
+    if 3 * lanes % each:
+        return None
+    rows = _PIXELS if traits.vector_registers >= 32 else _PIXELS // 2
+    return Panels(channels, Shape(rows, 3, lanes))
 
 
 def write_depthwise(
@@ -132,7 +145,9 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
         return conv
     height, width, channels = (conv.sizes[letter] for letter in "HWO")
     each = channels // conv.groups
-    chunks = chunks_of(channels, traits.lanes("float32"))
+    chunks = _chunks_of_filters(channels, each, traits)
+    if chunks is None:
+        return Refusal(f"{each} filters for each channel, which no vectors end with")
     taps = [i64(height), i64(width), i64(channels)]
     packed = tirx.decl_buffer(taps, "float32", f"{conv.weights.name}_packed")
     code = Code()
@@ -152,12 +167,15 @@ def emit_depthwise(group: Group, traits: Traits) -> Kernel | Refusal:
             return ramp(channel + i64(offset), size)
 
         def data(r: int, offset: int, size: int) -> Any:
-            first, count = (channel + i64(offset)) // i64(each), max(size // each, 1)
+            if each == 1:
+                return conv.data[(*strip.under(kh, kw, r), channels_at(offset, size))]
+            filters = [offset % each + lane for lane in range(size)]
+            first, count = channel // i64(each) + i64(offset // each), filters[-1] // each + 1
             inputs = conv.data[(*strip.under(kh, kw, r), ramp(first, count))]
-            if each == 1 or count == 1:
-                return inputs if each == 1 else splat(inputs, size)
+            if count == 1:
+                return splat(inputs, size)
             # TVM's shuffle gives no more lanes than it takes.
-            return shuffled([inputs] * each, [i // each for i in range(size)])
+            return shuffled([inputs] * each, [number // each for number in filters])
 
         registers.multiply(data, lambda *part: packed[kh, kw, channels_at(*part)], where=where)
 
