@@ -25,6 +25,7 @@ from tvm_sod2.passes.fork import ForkAboveGrain
 from tvm_sod2.passes.operands_as_given import operands_as_given
 from tvm_sod2.passes.strided_loads import strided_loads
 from tvm_sod2.passes.unchain_lets import unchain_lets
+from tvm_sod2.passes.widen_bfloat16 import widen_bfloat16
 
 # More modules than threads, so that a wrong cost estimate is evened out by the queue.
 _MODULES_PER_THREAD = 3
@@ -57,6 +58,7 @@ def loop_passes(target: Target) -> list[tvm.transform.Pass]:
     return [
         drop_scopes,
         tirx.transform.FlattenBuffer(),
+        widen_bfloat16,
         tirx.transform.BF16ComputeLegalize(),
         s_tir.transform.LoopPartition(),
         tirx.transform.VectorizeLoop(True),
