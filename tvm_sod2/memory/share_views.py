@@ -18,6 +18,7 @@ import tvm
 from tvm import relax
 from tvm_ffi import StructuralKey
 
+from tvm_sod2.op_classes.expressions import name_of
 from tvm_sod2.passes.mutate import map_functions
 
 _MAKERS = frozenset({"relax.memory.alloc_tensor", "relax.memory.ensure_zero_offset"})
@@ -43,7 +44,7 @@ class _Sharer(relax.PyExprMutator):
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         value: Any = self.visit_expr(binding.value)
-        if getattr(getattr(value, "op", None), "name", "") not in _MAKERS:
+        if name_of(value) not in _MAKERS:
             super().visit_var_binding_(binding)
             return
         key = StructuralKey(value)

@@ -83,3 +83,8 @@ def substitute_part(entry: Entry, part: tvm.ir.Expr, value: int) -> Entry:
         (tvm.ir.Expr, lambda e: constant if tvm_ffi.structural_equal(e, part) else e),
         order="pre",
     )
+
+
+def name_of(value: Any) -> str:
+    """The operator of a call, "" for anything else."""
+    return str(getattr(getattr(value, "op", None), "name", ""))

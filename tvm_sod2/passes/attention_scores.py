@@ -9,8 +9,9 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax import Expr
 
+from tvm_sod2.op_classes.expressions import name_of
 from tvm_sod2.passes.attention_operands import broadcasts
-from tvm_sod2.passes.attention_steps import STEPS, name_of
+from tvm_sod2.passes.attention_steps import STEPS
 from tvm_sod2.passes.diagonal import HIDING
 from tvm_sod2.passes.operand_views import scalar
 from tvm_sod2.schedules.attention_spec import Blank

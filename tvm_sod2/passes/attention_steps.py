@@ -8,6 +8,7 @@ from typing import Any
 
 from tvm import relax, tirx
 
+from tvm_sod2.op_classes.expressions import name_of
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
 from tvm_sod2.passes.operand_views import places, scalar
 from tvm_sod2.schedules import math
@@ -24,11 +25,6 @@ STEPS: dict[str, Callable[..., Any]] = {
     "relax.tanh": math.tanh,
 }
 """What may be done to the scores before the softmax."""
-
-
-def name_of(value: Any) -> str:
-    """The operator of a call, "" for anything else."""
-    return str(getattr(getattr(value, "op", None), "name", ""))
 
 
 def scaling(call: relax.Call, position: int) -> float | None:

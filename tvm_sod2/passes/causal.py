@@ -16,6 +16,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax import Expr
 
+from tvm_sod2.op_classes.expressions import name_of
 from tvm_sod2.passes.diagonal import (
     POINTWISE,
     UNKNOWN,
@@ -71,10 +72,10 @@ def empty_rows(value: Expr, defined: Definitions) -> Any:
     equal(max(mask, axis=-1, keepdims=True), -inf)
     """
     call: Any = defined.get(value)
-    if _name(call) != "relax.equal" or scalar(call.args[1]) != float("-inf"):
+    if name_of(call) != "relax.equal" or scalar(call.args[1]) != float("-inf"):
         return None
     top: Any = defined.get(call.args[0])
-    if _name(top) != "relax.max" or not top.attrs.keepdims or top.attrs.axis is None:
+    if name_of(top) != "relax.max" or not top.attrs.keepdims or top.attrs.axis is None:
         return None
     mask = top.args[0]
     if [int(axis) % mask.ty.ndim for axis in top.attrs.axis] != [mask.ty.ndim - 1]:
@@ -90,10 +91,6 @@ _NEUTRAL: dict[str, Callable[[int], float | None]] = {
     "relax.subtract": lambda position: 0.0 if position == 0 else None,
     "relax.where": lambda position: 1.0 if position == 1 else 0.0,
 }
-
-
-def _name(value: Any) -> str:
-    return str(getattr(getattr(value, "op", None), "name", ""))
 
 
 class _Follower:
@@ -118,7 +115,7 @@ class _Follower:
         made = self.defined.get(value) if isinstance(value, tvm.ir.Var) else value
         if not isinstance(made, relax.Call) or value.ty.shape is None:
             return UNKNOWN
-        name = _name(made)
+        name = name_of(made)
         if name in _MADE:
             return _MADE[name](self, made, index)
         return self._pointwise(name, made, index) if name in POINTWISE else UNKNOWN

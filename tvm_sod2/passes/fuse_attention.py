@@ -21,10 +21,11 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax import Expr
 
+from tvm_sod2.op_classes.expressions import name_of
 from tvm_sod2.passes.attention_operands import Operands, broadcasts
 from tvm_sod2.passes.attention_operator import OPERATORS, operator_kernel
 from tvm_sod2.passes.attention_scores import Uses, scores_of
-from tvm_sod2.passes.attention_steps import name_of, scaling, step_of
+from tvm_sod2.passes.attention_steps import scaling, step_of
 from tvm_sod2.passes.causal import empty_rows, hides, only_hides
 from tvm_sod2.passes.mutate import rewrite_functions
 from tvm_sod2.passes.operand_views import contiguous, places, scalar

@@ -21,6 +21,8 @@ from tvm import relax, tirx
 from tvm.ir import GlobalVar, PrimType
 from tvm_ffi import structural_map
 
+from tvm_sod2.op_classes.expressions import name_of
+
 SCRATCH = "sod2.scratch"
 
 # TVM's own limit.
@@ -179,7 +181,7 @@ class _Rewriter:
             arms = self.sequence(value.true_branch), self.sequence(value.false_branch)
             branch = self._builder.normalize(relax.If(value.cond, *arms, value.span))
             return [relax.VarBinding(binding.var, branch)]
-        if getattr(getattr(value, "op", None), "name", "") != "relax.call_tir":
+        if name_of(value) != "relax.call_tir":
             return [binding]
         found = self._lifted.get(value.args[0])
         if found is None:

@@ -19,6 +19,7 @@ from tvm import relax
 from tvm.relax import Expr
 from tvm.relax import op as R
 
+from tvm_sod2.op_classes.expressions import name_of
 from tvm_sod2.passes.inline_leaves import inline_leaves
 from tvm_sod2.passes.mutate import map_functions
 from tvm_sod2.passes.operand_views import scalar
@@ -46,7 +47,7 @@ class _Sinker(relax.PyExprMutator):
     def _apart(self, value: Expr) -> Expr | None:
         """What a value was before batch axes of it were joined, or None."""
         made: Any = self.lookup_binding(value) if isinstance(value, tvm.ir.Var) else None
-        if getattr(getattr(made, "op", None), "name", "") != "relax.reshape":
+        if name_of(made) != "relax.reshape":
             return None
         before, after = _dims(made.args[0]), _dims(made)
         joined = len(before) > len(after) == 3
