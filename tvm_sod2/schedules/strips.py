@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -21,6 +22,9 @@ from tvm_sod2.schedules.kernel import Code, EvenBlocks, i64
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.output import Versions
 from tvm_sod2.schedules.panels import Widths, by_rows
+
+# Pixels of a row whose borders are not worth a tile.
+_SHORT = 4
 
 # Sums of some interior pixels; of pixels at the border from a tap on over a number of taps.
 Interior = Callable[[int, Widths], Registers]
@@ -115,15 +119,19 @@ class Strip:
             def inner() -> None:
                 by_rows(code, self.pixels, self.most, lambda n: done(interior(n, vectors)))
 
-            def outer() -> None:
-                if not self.even or edge is None:
-                    done(border(1, vectors, *taps()))
-                    return
-                registers = edge(self.most, vectors)
+            def alone() -> None:
+                done(border(1, vectors, *taps()))
+
+            def together(sums: Edge) -> None:
+                registers = sums(self.most, vectors)
                 registers.used = self.pixels
                 done(registers)
 
-            code.branch([(self.inside, inner), (None, outer)])
+            cases = [(self.inside, inner), (None, alone)]
+            if self.even and edge is not None:
+                one = self.pixels.equal(i64(1))
+                cases[1:] = [(one, alone), (None, partial(together, edge))]
+            code.branch(cases)
 
         return write
 
@@ -157,19 +165,28 @@ def strips(
 
 @contextmanager
 def even_strips(code: Code, conv: Convolution, n: Any, line: Any, most: int) -> Iterator[Strip]:
-    """A loop over strips of about as many pixels each, at most `most`, wherever borders are."""
+    """A loop over strips of about as many pixels each, at most `most`, wherever borders are.
+
+    Short rows, of which a strip at the border would not fill a tile, are cut as `strips` does.
+    """
     down, across = conv.windows
     top = code.slot(down.start(line), "top")
     kernel_rows = down.taps(code, top, "kh")
     low, high = across.interior(code, "ow")
-    blocks = EvenBlocks(code, i64(across.out), most)
+    out = i64(across.out)
+    short, alone, even = (
+        out <= i64(_SHORT),
+        _Blocks(code, low, high, out, most),
+        EvenBlocks(code, out, most),
+    )
     # Carried from block to block: LLVM would compute a function of the block's number anew in
     # every step of a tile.
     at = code.buffer(1, "at", "int64")
     code.store(at, i64(0), 0)
-    with code.loop(blocks.count, "block") as block:
+    with code.loop(tirx.Select(short, alone.count, even.count), "block") as block:
         first = code.slot(at[i64(0)], "pixel")
-        _, pixels = blocks.locate(block)
+        pixels = tirx.Select(short, alone.locate(block)[1], even.locate(block)[1])
+        pixels = code.slot(pixels, "pixels")
         code.store(at, first + pixels, 0)
         left = code.slot(across.start(first), "left")
         inside = tirx.all(first >= low, first + pixels <= high)
