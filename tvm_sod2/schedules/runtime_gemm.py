@@ -18,12 +18,14 @@ which the dims choose one at run time:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence, Set
+from functools import partial, reduce
 from typing import Any
 
 import tvm
 from tvm import tirx
+from tvm.tirx import Stmt
+from tvm_ffi import structural_map
 
 from tvm_sod2.schedules.dot_tiles import ACROSS, DotTiles
 from tvm_sod2.schedules.epilogue import Group
@@ -67,16 +69,22 @@ def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
     code = Code()
     factors = Product.of(group)
     possible = list(_possible(_cases(code, factors, traits)))
-    scratches = [scratch for *_, scratch in possible if scratch is not None]
-    for n, scratch in enumerate(scratches):
-        if not any(scratch.same_as(other) for other in scratches[:n]):
-            code.add(tirx.AllocBuffer(scratch))
+    scratches = {scratch for *_, scratch in possible if scratch is not None}
     code.branch([case[:2] for case in possible])
-    made = lowered(group.func, group.func.params, code.body())
+    body = _with_one_scratch(code.body(), scratches) if scratches else code.body()
+    made = lowered(group.func, group.func.params, body)
     names = "/".join(name for _, _, name, _ in possible)
     turned = "".join(letter for letter, is_ in zip("AB", group.turned, strict=True) if is_)
     name = f"run-time gemm {names}{f' of transposed {turned}' if turned else ''}"
     return Kernel(made.with_attr(SCRATCH, True) if scratches else made, name)
+
+
+def _with_one_scratch(body: Stmt, scratches: Set[tirx.Var]) -> Stmt:
+    """The body with one buffer in the place of several, of which it needs one at a time."""
+    sizes = [scratch.ty.shape[0] for scratch in scratches]
+    shared = tirx.decl_buffer([reduce(tirx.max, sizes)], "float32", "scratch")
+    body = structural_map(body, [(tirx.Var, lambda var: shared if var in scratches else var)])
+    return tirx.SeqStmt([tirx.AllocBuffer(shared), body])
 
 
 def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
