@@ -51,9 +51,9 @@ class NarrowProduct:
             base = code.slot(worker * self.size, "base")
             begin = code.slot(worker * total // workers, "begin")
             end = code.slot((worker + i64(1)) * total // workers, "end")
-            over = code.slot((i64(width) + factors.n - i64(1)) // factors.n, "over")
-            from_matrix = code.slot(begin // factors.m, "from")
-            last = (end + factors.m - i64(1)) // factors.m
+            over = code.slot((i64(width) + factors.n - i64(1)) // _some(factors.n), "over")
+            from_matrix = code.slot(begin // _some(factors.m), "from")
+            last = (end + factors.m - i64(1)) // _some(factors.m)
             with code.loop(last - from_matrix, "turn") as turn:
                 number = code.slot(from_matrix + turn, "number")
                 at = unravel(code, number, factors.batch)
@@ -74,7 +74,7 @@ class NarrowProduct:
         copied: Any = i64(0)
         if not b.turned:
             # A row's vector reaches into the rows that follow, up to the end of the matrix.
-            reach = (n * k - i64(width)) // n + i64(1)
+            reach = (n * k - i64(width)) // _some(n) + i64(1)
             copied = code.slot(tirx.max(tirx.min(reach, k), i64(0)), "copied")
             with code.loop(copied, "i") as i:
                 row = b.at(at, i, ramp(i64(0), width))
@@ -85,6 +85,11 @@ class NarrowProduct:
             code.store(self.scratch, splat(f32(0.0), width), ramp(place(i), width))
             with code.loop(n, "column") as column:
                 code.store(self.scratch, b.at(at, i, column), place(i) + column)
+
+
+def _some(dim: Any) -> Any:
+    """A divisor that TVM does not find to be 0 where other kernels take all other sizes."""
+    return tirx.max(dim, i64(1))
 
 
 class _Rows:

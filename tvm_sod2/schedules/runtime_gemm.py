@@ -19,6 +19,7 @@ which the dims choose one at run time:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -42,7 +43,7 @@ from tvm_sod2.schedules.kernel import (
 )
 from tvm_sod2.schedules.microkernel import Registers
 from tvm_sod2.schedules.narrow_product import NarrowProduct
-from tvm_sod2.schedules.operands import Product
+from tvm_sod2.schedules.operands import Operand, Product
 from tvm_sod2.schedules.output import Output
 from tvm_sod2.schedules.packed_product import MANY, ROWS, PackedProduct, steps
 from tvm_sod2.schedules.panels import Panels, Shape, Widths, by_rows, product
@@ -82,7 +83,8 @@ def emit_runtime_matmul(group: Group, traits: Traits) -> Kernel | Refusal:
 def _with_one_scratch(body: Stmt, scratches: Set[tirx.Var]) -> Stmt:
     """The body with one buffer in the place of several, of which it needs one at a time."""
     sizes = [scratch.ty.shape[0] for scratch in scratches]
-    shared = tirx.decl_buffer([reduce(tirx.max, sizes)], "float32", "scratch")
+    size = tvm.sym.Analyzer().simplify(reduce(tirx.max, sizes))
+    shared = tirx.decl_buffer([size], "float32", "scratch")
     body = structural_map(body, [(tirx.Var, lambda var: shared if var in scratches else var)])
     return tirx.SeqStmt([tirx.AllocBuffer(shared), body])
 
@@ -132,6 +134,9 @@ def _cases(code: Code, factors: Product, traits: Traits) -> Iterator[Case]:
             yield tiles(tirx.And(few, m >= i64(shape.columns)), other, shape)
     packed = PackedProduct(code, factors, traits, not factors.b.turned)
     if factors.b.turned:
+        # A matrix of one column lies as one of one row does.
+        same = replace(factors, b=Operand(factors.b.buffer, False))
+        yield tiles(tirx.And(k.equal(i64(1)), n >= i64(broad.columns)), same, broad)
         yield one(other)
         yield from narrow(other)
         if not factors.a.turned:
